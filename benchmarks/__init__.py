@@ -1,0 +1,1 @@
+"""What Kedge is measured with: `python -m benchmarks`. README.md has the figures."""

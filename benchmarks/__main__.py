@@ -1,0 +1,74 @@
+"""Run the benchmarks and print their tables, ratios first.
+
+python -m benchmarks [--only load,kernel,power] [--quick] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from benchmarks import report
+from benchmarks.load import suite as load
+from benchmarks.report import BenchmarkError
+from kedge.errors import KedgeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.report import Table
+
+HERE: Final = Path(__file__).parent
+
+
+def kernel(*, quick: bool) -> tuple[Table, ...]:  # noqa: ARG001 - it is quick anyway
+    """Counting one value, by every kernel."""
+    return _script("Kernel: time a value", "kernel/ratios.py")
+
+
+def power(*, quick: bool) -> tuple[Table, ...]:
+    """Requests until a bad canary is found."""
+    return _script("Requests to a verdict", "power/power.py", "--runs", "20" if quick else "400")
+
+
+SUITES: Final[dict[str, Callable[..., tuple[Table, ...]]]] = {"load": load.run, "kernel": kernel, "power": power}
+
+
+def _script(title: str, path: str, *arguments: str) -> tuple[Table, ...]:
+    command = [sys.executable, str(HERE / path), *arguments]
+    return report.from_markdown(title, subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measure Kedge; README.md has the figures."
+    )
+    parser.add_argument("--only", default=",".join(SUITES), help="suites, joined by commas (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="under a minute: does everything run, and about how fast")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
+    options = parser.parse_args()
+    names = options.only.split(",")
+    if unknown := [name for name in names if name not in SUITES]:
+        parser.error(f"--only: no suite '{unknown[0]}'; there are {', '.join(SUITES)}")
+    facts = report.machine()
+    if not options.json:
+        print("\n".join(f"- {name}: {fact}" for name, fact in facts.items()), end="\n\n", flush=True)
+    found = {}
+    for name in names:
+        try:
+            tables = SUITES[name](quick=options.quick)
+        except (BenchmarkError, KedgeError, subprocess.SubprocessError) as error:
+            sys.exit(f"error: suite '{name}': {error}")
+        found[name] = [table.json() for table in tables]
+        if not options.json:
+            print(f"## {name}\n", *(table.markdown() for table in tables), sep="\n", flush=True)
+    if options.json:
+        print(json.dumps({"machine": facts, "suites": found}))
+
+
+if __name__ == "__main__":
+    main()

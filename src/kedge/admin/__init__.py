@@ -1,0 +1,1 @@
+"""The admin port: `kedge.v1.Admin` over gRPC."""

@@ -1,0 +1,1 @@
+"""The bundle: one atomic unit of model, features, reference, configuration and evidence, and its store."""

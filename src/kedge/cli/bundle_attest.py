@@ -1,0 +1,33 @@
+"""`kedge bundle attest`: say more about an archive than that it is yours."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer reads the annotations when it runs
+from typing import Annotated
+
+import typer
+
+from kedge.audit.roles import Role  # noqa: TC001 - as above
+from kedge.cli.bundle_sign import Archive, Key, read_claims, write
+from kedge.cli.common import JsonFlag, examples, new_app
+
+app = new_app()
+
+
+@app.command(
+    "attest", epilog=examples("kedge bundle attest flights-late-1.0.0.kedge --key eval.key --claims results.json")
+)
+def attest(
+    file: Archive,
+    key: Key,
+    role: Annotated[Role, typer.Option(help="The role you speak in.")] = "evaluator",
+    claims: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="What you found: a JSON object that is signed along.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Attest to an archive in a role, with claims of your own, such as the results of an evaluation.
+
+    Like a signature the attestation is written beside the archive, which does not change.
+    """
+    write(file, key, role, {} if claims is None else read_claims(claims), as_json=as_json)

@@ -1,0 +1,155 @@
+"""`kedge serve`: flags, the ready line, and the end of the process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.markup import escape
+
+import kedge
+from kedge import config
+from kedge.app import Server
+from kedge.cli import logs
+from kedge.cli.common import JsonFlag, console, examples, new_app, to_json
+from kedge.cli.stopping import Stopping
+
+if TYPE_CHECKING:
+    from kedge.config import Settings
+
+log = logging.getLogger("kedge.serve")
+PRIVATE: Final = 0o077
+"""umask: whatever a server writes is its owner's alone."""
+SIGNALLED: Final = 128
+"""Exit status of a server that a second signal stopped: this plus the signal's number, as shells report it."""
+
+app = new_app()
+
+
+@app.command(
+    epilog=examples(
+        "kedge serve --state ./state --bundle flights-late-1.0.0.kedge",
+        "kedge serve --state ./state --grpc 0.0.0.0:8001 --tls-cert server.pem --tls-key server.key",
+        "kedge serve --state ./state --grpc 127.0.0.1:0 --admin unix:/run/kedge/admin.sock --json",
+    )
+)
+def serve(
+    *,
+    state: Annotated[Path | None, typer.Option(help="Directory of store and database; made if missing.")] = None,
+    bundle: Annotated[
+        list[Path] | None, typer.Option(help="Archive to deploy if its model has no live bundle; may repeat.")
+    ] = None,
+    grpc: Annotated[str | None, typer.Option(help="Data port. Default 127.0.0.1:8001.")] = None,
+    admin: Annotated[str | None, typer.Option(help="Admin port. Default 127.0.0.1:8003.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Metrics and health port. Default 127.0.0.1:8002.")] = None,
+    plane: Annotated[str | None, typer.Option(help="auto, native or portable. Default auto.")] = None,
+    kernel: Annotated[str | None, typer.Option(help="auto, native or numba. Default auto.")] = None,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", help="YAML file of these settings; or KEDGE_CONFIG.")
+    ] = None,
+    drain_grace: Annotated[
+        float | None, typer.Option(help="Seconds between 'not ready' and refusing new requests. Default 0.")
+    ] = None,
+    drain_timeout: Annotated[
+        float | None, typer.Option(help="Seconds that requests under way may take at the end. Default 30.")
+    ] = None,
+    log_format: Annotated[str | None, typer.Option(help="text or json, on standard error. Default text.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate chain of the data port.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM private key of the data port.")] = None,
+    tls_client_ca: Annotated[Path | None, typer.Option(help="PEM CA that clients must be signed by (mTLS).")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    r"""Serve bundles over gRPC and watch them.
+
+    Addresses are host:port, \[::1]:port or unix:/path; port 0 picks a free one. A flag wins over the environment
+    (KEDGE_GRPC, KEDGE_STATE, ...), that over the file of --config.
+
+    SIGTERM drains: not ready, then --drain-grace, then requests under way end, exit 0. A second signal stops at once.
+    With --json one line says when the server is ready and where: {"event": "ready", "grpc": "127.0.0.1:8001", ...}.
+    """
+    flags = {
+        "state": state,
+        "bundle": tuple(bundle or ()),
+        "grpc": grpc,
+        "admin": admin,
+        "metrics": metrics,
+        "plane": plane,
+        "kernel": kernel,
+        "drain_grace": drain_grace,
+        "drain_timeout": drain_timeout,
+        "log_format": log_format,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "tls_client_ca": tls_client_ca,
+    }
+    environment = os.environ
+    file = config_file or (Path(environment["KEDGE_CONFIG"]) if environment.get("KEDGE_CONFIG") else None)
+    settings = config.load(flags, environment, file)
+    os.umask(PRIVATE)
+    logs.configure(settings.log_format)
+    _run(settings, as_json=as_json)
+
+
+def _run(settings: Settings, *, as_json: bool) -> None:
+    """Serve until told to stop. A second signal ends the process here."""
+    server = Server(settings)
+    try:
+        with Stopping() as stopping:
+            _announce(server, as_json=as_json)
+            stopping.asked.wait()
+            log.info("draining", extra={"data": {"signal": stopping.last}})
+            if not _drain(server, stopping):
+                # Threads may be inside a model's run, and nobody waits for them any more. The state is transactional.
+                log.warning("stopped at once by a second signal")
+                logging.shutdown()
+                os._exit(SIGNALLED + stopping.last)
+    finally:
+        server.stop()
+    log.info("stopped")
+
+
+def _drain(server: Server, stopping: Stopping) -> bool:
+    """Drain in a thread of its own, so that a second signal is heard meanwhile; False if there was one."""
+    ended = threading.Event()
+
+    def work() -> None:
+        try:
+            if not server.drain():
+                log.warning("requests under way did not end within --drain-timeout; they are cut off")
+        except Exception:
+            log.exception("the drain failed; requests under way are cut off")
+        finally:
+            ended.set()
+            stopping.at_once.set()
+
+    threading.Thread(target=work, name="kedge-drain", daemon=True).start()
+    stopping.at_once.wait()
+    return ended.is_set()
+
+
+def _announce(server: Server, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(to_json({"event": "ready", **server.describe()}) + "\n")
+    else:
+        console().print(*_ready_lines(server.describe()), sep="\n")
+    sys.stdout.flush()
+
+
+def _ready_lines(ready: dict[str, Any]) -> list[str]:
+    where = ", ".join(
+        f"{name} {escape(ready[key])}" for name, key in (("gRPC", "grpc"), ("metrics", "metrics"), ("admin", "admin"))
+    )
+    lines = [
+        f"[bold]kedge {kedge.__version__}[/bold] ready: {where}",
+        f"plane {ready['plane']}, kernel {ready['kernel']} ({ready['isa']})",
+    ]
+    lines += [
+        f"{m['model']} {m['version']} live, bundle {m['bundle'][:12]}, epoch {m['epoch']}" for m in ready["models"]
+    ]
+    lines += [f"[yellow]note:[/yellow] {escape(note)}" for note in ready["notes"]]
+    return lines

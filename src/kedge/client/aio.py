@@ -1,0 +1,80 @@
+"""The asynchronous client of the data port."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+import grpc
+import grpc.aio
+
+from kedge.client import values
+from kedge.client.calls import INFERENCE, OPTIONS, failure, method
+from kedge.proto import inference as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from google.protobuf.message import Message
+    from numpy.typing import NDArray
+
+    from kedge.client.values import ModelMetadata, Result
+
+_M = TypeVar("_M", bound="Message")
+
+
+class AsyncClient:
+    """Predictions from one server, for asyncio. Make it inside the event loop that uses it. As `Client` otherwise."""
+
+    def __init__(
+        self, address: str, *, timeout: float | None = 60.0, credentials: grpc.ChannelCredentials | None = None
+    ) -> None:
+        self.address = address
+        self._timeout = timeout
+        if credentials is None:
+            self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        else:
+            self._channel = grpc.aio.secure_channel(address, credentials, options=OPTIONS)
+
+    async def infer(
+        self,
+        model: str,
+        inputs: Mapping[str, NDArray[Any]],
+        *,
+        version: str = "",
+        outputs: tuple[str, ...] = (),
+        request_id: str = "",
+        key: str | None = None,
+        dtypes: Mapping[str, str] | None = None,
+    ) -> Result:
+        """Run a model; arguments, result and errors as in `Client.infer`."""
+        message = values.request(
+            model, inputs, version=version, outputs=outputs, request_id=request_id, key=key, dtypes=dtypes
+        )
+        return values.result(await self._call("ModelInfer", message, pb.ModelInferResponse))
+
+    async def ready(self, model: str | None = None) -> bool:
+        """Whether the server, or one of its models, takes requests."""
+        if model is None:
+            return (await self._call("ServerReady", pb.ServerReadyRequest(), pb.ServerReadyResponse)).ready
+        return (await self._call("ModelReady", pb.ModelReadyRequest(name=model), pb.ModelReadyResponse)).ready
+
+    async def metadata(self, model: str, version: str = "") -> ModelMetadata:
+        """Inputs, outputs and versions of a model. Raises as `infer`."""
+        message = pb.ModelMetadataRequest(name=model, version=version)
+        return values.metadata(await self._call("ModelMetadata", message, pb.ModelMetadataResponse))
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _call(self, name: str, message: Message, response: type[_M]) -> _M:
+        try:
+            return cast("_M", await method(self._channel, INFERENCE + name, response)(message, timeout=self._timeout))
+        except grpc.RpcError as error:
+            raise failure(error, self.address) from error

@@ -1,0 +1,38 @@
+"""What every client shares: channels, method names and how gRPC's failures become Kedge's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from kedge.errors import Code, KedgeError, RequestError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+INFERENCE: Final = "/inference.GRPCInferenceService/"
+ADMIN: Final = "/kedge.v1.Admin/"
+OPTIONS: Final = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+
+
+class UnreachableError(KedgeError):
+    """No server answers at an address."""
+
+    code = Code.UNAVAILABLE
+
+
+def method(channel: Any, path: str, response: type[Message]) -> Any:
+    """A unary call on a channel of either kind, `grpc` or `grpc.aio`."""
+    return channel.unary_unary(
+        path,
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=response.FromString,
+    )
+
+
+def failure(error: Any, address: str) -> KedgeError:
+    """The Kedge error for a `grpc.RpcError`."""
+    number, detail = error.code().value[0], error.details() or "no reason was given"
+    if number == Code.UNAVAILABLE.value and "connect" in detail.lower():
+        return UnreachableError(f"no server answers at {address}; is `kedge serve` running there?")
+    known = {code.value for code in Code}
+    return RequestError(Code(number) if number in known else Code.INTERNAL, detail)

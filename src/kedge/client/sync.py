@@ -1,0 +1,99 @@
+"""The synchronous client of the data port."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+import grpc
+
+from kedge.client import values
+from kedge.client.calls import INFERENCE, OPTIONS, failure, method
+from kedge.proto import inference as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from google.protobuf.message import Message
+    from numpy.typing import NDArray
+
+    from kedge.client.values import ModelMetadata, Result
+
+_M = TypeVar("_M", bound="Message")
+
+
+class Client:
+    """Predictions from one server. Thread-safe; use as a context manager or call `close`.
+
+    Args:
+        address: ``host:port``, ``[::1]:port`` or ``unix:/path`` of the data port.
+        timeout: seconds a call may take; None waits.
+        credentials: TLS channel credentials; None for plain text.
+    """
+
+    def __init__(
+        self, address: str, *, timeout: float | None = 60.0, credentials: grpc.ChannelCredentials | None = None
+    ) -> None:
+        self.address = address
+        self._timeout = timeout
+        if credentials is None:
+            self._channel = grpc.insecure_channel(address, options=OPTIONS)
+        else:
+            self._channel = grpc.secure_channel(address, credentials, options=OPTIONS)
+
+    def infer(
+        self,
+        model: str,
+        inputs: Mapping[str, NDArray[Any]],
+        *,
+        version: str = "",
+        outputs: tuple[str, ...] = (),
+        request_id: str = "",
+        key: str | None = None,
+        dtypes: Mapping[str, str] | None = None,
+    ) -> Result:
+        """Run a model.
+
+        Args:
+            model: its name.
+            inputs: arrays by input name; strings as object arrays of ``str`` or ``bytes``.
+            version: empty lets the server's routes choose.
+            outputs: names of the wanted outputs; empty: all.
+            request_id: returned with the answer.
+            key: requests of one key go to one arm while a rollout is under way.
+            dtypes: tensor types by input name where numpy's dtype does not tell (``BF16`` for ``uint16`` patterns).
+
+        Raises:
+            RequestError: the server refused; its code and words.
+            UnreachableError: nothing answers at the address.
+        """
+        message = values.request(
+            model, inputs, version=version, outputs=outputs, request_id=request_id, key=key, dtypes=dtypes
+        )
+        return values.result(self._call("ModelInfer", message, pb.ModelInferResponse))
+
+    def ready(self, model: str | None = None) -> bool:
+        """Whether the server, or one of its models, takes requests."""
+        if model is None:
+            return self._call("ServerReady", pb.ServerReadyRequest(), pb.ServerReadyResponse).ready
+        return self._call("ModelReady", pb.ModelReadyRequest(name=model), pb.ModelReadyResponse).ready
+
+    def metadata(self, model: str, version: str = "") -> ModelMetadata:
+        """Inputs, outputs and versions of a model. Raises as `infer`."""
+        message = pb.ModelMetadataRequest(name=model, version=version)
+        return values.metadata(self._call("ModelMetadata", message, pb.ModelMetadataResponse))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _call(self, name: str, message: Message, response: type[_M]) -> _M:
+        try:
+            return cast("_M", method(self._channel, INFERENCE + name, response)(message, timeout=self._timeout))
+        except grpc.RpcError as error:
+            raise failure(error, self.address) from error

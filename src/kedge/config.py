@@ -1,0 +1,217 @@
+"""Settings of a server: where each comes from, what it may be, and errors that name the source of a bad one.
+
+Precedence: command-line flag, then environment variable ``KEDGE_<NAME>``, then the file of ``--config`` or
+``KEDGE_CONFIG`` (YAML, the names below as keys), then the defaults here. What a bundle says
+about its own model (batching, execution, monitoring) stands in the bundle.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+from dataclasses import dataclass
+from pathlib import Path  # noqa: TC003 - pydantic reads the annotations when it runs
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from kedge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_CONFIG_BYTES: Final = 1024 * 1024
+"""Of the settings file: it is read whole."""
+MAX_UNIX_PATH: Final = 107
+"""Bytes of a unix socket's path that the kernel's sockaddr_un has room for."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens.
+
+    Attributes:
+        host: name or IP address, IPv6 without brackets; empty for a unix socket.
+        port: 0 to 65535; 0 asks for a free one.
+        path: of a unix socket, or None.
+    """
+
+    host: str
+    port: int
+    path: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Parse ``host:port``, ``[::1]:port`` or ``unix:/absolute/path``. Raises `ConfigError`."""
+        if text.startswith("unix:"):
+            path = text.removeprefix("unix:")
+            if not path.startswith("/") or len(os.fsencode(path)) > MAX_UNIX_PATH:
+                raise ConfigError(f"'{text}' must be unix: and an absolute path of at most {MAX_UNIX_PATH} bytes")
+            return cls("", 0, path)
+        host, colon, port = text.rpartition(":")
+        bracketed = host.startswith("[") and host.endswith("]")
+        bare = host[1:-1] if bracketed else host
+        if not colon or not bare or (":" in bare) != bracketed:
+            raise ConfigError(f"'{text}' is no address; write host:port, [::1]:port or unix:/path")
+        if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+            raise ConfigError(f"'{text}': the port must be a number from 0 to 65535")
+        return cls(bare, int(port))
+
+    @property
+    def loopback(self) -> bool:
+        """True where only this machine can connect."""
+        if self.path is not None or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _address(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return Address.parse(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+Listen = Annotated[Address, BeforeValidator(_address)]
+PlaneName = Literal["auto", "native", "portable"]
+KernelName = Literal["auto", "native", "numba"]
+LogFormat = Literal["text", "json"]
+
+
+class Settings(BaseModel):
+    """Everything `kedge serve` can be told.
+
+    Attributes:
+        state: directory of the store, the database and the keys; created if missing.
+        bundle: archives to deploy where their model has no live bundle yet.
+        grpc, metrics, admin: addresses of the data port, of metrics and health, of the admin port.
+        plane, kernel: implementations; one that is asked for by name and missing is an error.
+        drain_grace: seconds between "not ready" and the refusal of new requests, for load balancers to notice.
+        drain_timeout: seconds that requests under way have to finish.
+        log_format: ``text`` for people, ``json`` for machines; always on standard error.
+        tls_cert, tls_key, tls_client_ca: PEM files for the data port; a client CA makes it mutual TLS.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    state: Path
+    bundle: tuple[Path, ...] = ()
+    grpc: Listen = Address("127.0.0.1", 8001)
+    metrics: Listen = Address("127.0.0.1", 8002)
+    admin: Listen = Address("127.0.0.1", 8003)
+    plane: PlaneName = "auto"
+    kernel: KernelName = "auto"
+    drain_grace: float = Field(default=0.0, ge=0, le=3600, allow_inf_nan=False)
+    drain_timeout: float = Field(default=30.0, ge=0, le=3600, allow_inf_nan=False)
+    log_format: LogFormat = "text"
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if not self.admin.loopback:
+            raise ValueError(
+                f"the admin port has no authentication yet, so it listens on loopback or a unix socket only, not on "
+                f"'{self.admin}'; reach it through a tunnel"
+            )
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together: give both or neither")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("tls_client_ca needs tls_cert and tls_key as well")
+        return self
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A value and, for errors, where it was given."""
+
+    value: object
+    source: str
+
+
+def load(flags: Mapping[str, object], environment: Mapping[str, str], file: Path | None) -> Settings:
+    """Merge all sources and validate.
+
+    Args:
+        flags: command-line flags by field name; None and empty tuples were not given.
+        environment: variables; ``KEDGE_BUNDLE`` holds paths joined by the path separator. Unknown ``KEDGE_*`` names are
+            left alone, because orchestrators make such variables for every service that is called kedge.
+        file: YAML file of settings, or None.
+
+    Raises:
+        ConfigError: naming the flag, variable or file and key whose value is wrong.
+    """
+    given: dict[str, _Given] = {}
+    for name, value in _read(file).items():
+        given[name] = _Given(value, f"{file}: {name}")
+    for name in Settings.model_fields:
+        variable = f"KEDGE_{name.upper()}"
+        if text := environment.get(variable):
+            given[name] = _Given(
+                text.split(os.pathsep) if name == "bundle" else text, f"environment variable {variable}"
+            )
+    for name, value in flags.items():
+        if value is not None and value != ():
+            given[name] = _Given(value, f"--{name.replace('_', '-')}")
+    try:
+        return Settings.model_validate({name: item.value for name, item in given.items()})
+    except ValidationError as error:
+        raise ConfigError(_explain(error, given)) from error
+
+
+def _read(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        if file.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError(f"{file}: larger than {MAX_CONFIG_BYTES} bytes; this is no file of settings")
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--config: cannot read '{file}': {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not UTF-8 text") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{file}{where}: not YAML: {getattr(error, 'problem', None) or error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{file}: expected settings as 'name: value' lines, got a {type(content).__name__}")
+    for name in content:
+        if name not in Settings.model_fields:
+            close = difflib.get_close_matches(str(name), Settings.model_fields, 1)
+            hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(Settings.model_fields)}"
+            raise ConfigError(f"{file}: unknown setting '{name}'; {hint}")
+    return {str(name): value for name, value in content.items()}
+
+
+def _explain(error: ValidationError, given: Mapping[str, _Given]) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    name = str(first["loc"][0]) if first["loc"] else ""
+    if name in given:
+        value = given[name].value
+        return (
+            f"{given[name].source}: {message}"
+            if str(value) in message
+            else f"{given[name].source}: {message} (got {value!r})"
+        )
+    if first["type"] == "missing":
+        return f"--{name.replace('_', '-')} is needed (or KEDGE_{name.upper()}, or '{name}' in --config)"
+    # A rule that joins settings: name the ones that were given, wherever they came from.
+    joined = [item.source for key, item in given.items() if key in message or key.replace("_", " ") in message]
+    return f"{', '.join(joined)}: {message}" if joined else message

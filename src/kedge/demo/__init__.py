@@ -1,0 +1,1 @@
+"""The main job on real data: flights out of New York, from raw columns to drift."""

@@ -1,0 +1,188 @@
+"""Two small models of the flights: trained on winter, exported to ONNX, with the specs that build their bundles."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from kedge.demo import flights, pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+TREES: Final = 60
+CHUNK: Final = 10
+STEPS: Final = 2 * TREES
+"""What the progress of `train` adds up to."""
+
+WINTER: Final = (date(2013, 1, 1), date(2013, 4, 1))
+SEED: Final = 2013
+BOOSTING: Final = {"max_depth": 4, "learning_rate": 0.15, "subsample": 0.3, "max_features": 10, "min_samples_leaf": 20}
+
+VERSION: Final = "1.0.0"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of the demo.
+
+    Attributes:
+        name: of the model and its folder.
+        label: column it is trained on.
+        output: the output with the prediction: [N, 2] probabilities, or [N, 1] minutes.
+        purpose: what it is for, for the bundle's manifest.
+        gate: the figure the evaluation must reach.
+    """
+
+    name: str
+    label: str
+    output: str
+    purpose: str
+    gate: str
+
+
+MODELS: Final = (
+    Model(
+        "flights-late",
+        flights.LATE,
+        "probabilities",
+        "Tell at scheduled departure whether a flight from New York will arrive more than 15 minutes late",
+        "auc >= 0.6",
+    ),
+    Model(
+        "flights-delay",
+        flights.DELAY,
+        "delay",
+        "Estimate at scheduled departure how many minutes late a flight from New York will arrive",
+        "r2 >= 0.02",
+    ),
+)
+
+
+def train(directory: Path, progress: Callable[[float], None] = lambda _: None) -> list[Path]:
+    """Train both models on January to March and write all that their bundles are built from.
+
+    Whole days are held out: of every ten, one calibrates and one evaluates. `directory` gets ``data/`` (reference,
+    calibration and evaluation as Parquet) and, for each model, ``NAME/`` with model.onnx,
+    pipeline.onnx and spec.yaml.
+
+    Args:
+        directory: created if missing.
+        progress: told how far it got, in steps that add up to `STEPS`.
+
+    Returns:
+        The paths of the two specs: ``flights-late``, then ``flights-delay``.
+    """
+    winter = flights.window(flights.load(), *WINTER)
+    parts = split(winter)
+    (directory / "data").mkdir(parents=True, exist_ok=True)
+    for name, table in (parts | {"reference": winter}).items():
+        if name != "training":
+            pq.write_table(table, directory / "data" / f"{name}.parquet")
+    return [_train_one(model, parts["training"], directory / model.name, progress) for model in MODELS]
+
+
+def split(table: pa.Table) -> dict[str, pa.Table]:
+    """`table` as ``training``, ``calibration`` and ``evaluation``: whole UTC days, 8, 1 and 1 of every ten."""
+    tenth = table[flights.TIME].to_numpy().astype("datetime64[D]").astype(np.int64) % 10
+    masks = {"training": (tenth != 4) & (tenth != 9), "calibration": tenth == 4, "evaluation": tenth == 9}
+    return {name: table.filter(pa.array(mask)) for name, mask in masks.items()}
+
+
+def inputs(table: pa.Table) -> dict[str, NDArray[Any]]:
+    """The raw features of `table` as a request carries them: [N, 1] float32 with NaN for null, strings as objects."""
+    columns: dict[str, NDArray[Any]] = {}
+    for name in flights.FEATURES:
+        if name in flights.CATEGORIES:
+            columns[name] = np.array(table[name].to_pylist(), dtype=np.object_).reshape(-1, 1)
+        else:
+            columns[name] = table[name].to_numpy().astype(np.float32).reshape(-1, 1)
+    return columns
+
+
+def _train_one(model: Model, table: pa.Table, folder: Path, progress: Callable[[float], None]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    features = pipeline.build(pipeline.learn(table, model.label))
+    onnx.save(features, folder / "pipeline.onnx")
+    x = _run(features, table)
+    onnx.save(_fit(model, x, table[model.label].to_numpy(), progress), folder / "model.onnx")
+    path = folder / "spec.yaml"
+    path.write_text(yaml.safe_dump(spec(model), sort_keys=False))
+    return path
+
+
+def _run(model: onnx.ModelProto, table: pa.Table) -> NDArray[np.float32]:
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime  # noqa: PLC0415 - only after telemetry is off
+
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    features: NDArray[np.float32] = session.run([pipeline.OUTPUT], inputs(table))[0]
+    return features
+
+
+def _fit(model: Model, x: NDArray[np.float32], y: NDArray[Any], progress: Callable[[float], None]) -> onnx.ModelProto:
+    from skl2onnx import to_onnx  # noqa: PLC0415 - seconds of import that only training needs
+    from skl2onnx.common.data_types import FloatTensorType, Int64TensorType  # noqa: PLC0415
+    from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor  # noqa: PLC0415
+
+    classifies = model.label == flights.LATE
+    family = GradientBoostingClassifier if classifies else GradientBoostingRegressor
+    trees = family(random_state=SEED, warm_start=True, **BOOSTING)
+    for count in range(CHUNK, TREES + 1, CHUNK):
+        trees.set_params(n_estimators=count)
+        trees.fit(x, y)
+        progress(CHUNK)
+    if classifies:
+        outputs = [("label", Int64TensorType([None])), (model.output, FloatTensorType([None, 2]))]
+    else:
+        outputs = [(model.output, FloatTensorType([None, 1]))]
+    exported: Any = to_onnx(
+        trees,
+        initial_types=[(pipeline.OUTPUT, FloatTensorType([None, pipeline.WIDTH]))],
+        final_types=outputs,
+        options={id(trees): {"zipmap": False}} if classifies else None,
+        target_opset=dict(pipeline.OPSETS),
+    )
+    opsets = sorted(((entry.domain, entry.version) for entry in exported.opset_import), key=str)
+    del exported.opset_import[:]  # the exporter writes them in the order of a hash that changes with every process
+    exported.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in opsets)
+    return exported
+
+
+def spec(model: Model) -> dict[str, Any]:
+    """The spec of a model's bundle: little more than the smallest there is; everything unsaid is inferred."""
+    return {
+        "name": model.name,
+        "version": VERSION,
+        "model": "model.onnx",
+        "pipeline": "pipeline.onnx",
+        "data": {
+            "reference": "../data/reference.parquet",
+            "calibration": "../data/calibration.parquet",
+            "evaluation": "../data/evaluation.parquet",
+            "label": model.label,
+            "time": flights.TIME,
+        },
+        "features": {
+            "day_of_week": {"kind": "categorical"},
+            "wind_speed": {"valid": {"min": 0, "max": 150}},
+            "humid": {"valid": {"min": 0, "max": 100}},
+            "wind_dir": {"valid": {"min": 0, "max": 360}},
+        },
+        "slices": ["origin"],
+        "purpose": model.purpose,
+        "risk_class": "minimal",
+        "owners": {"data": "data@example.org", "model": "models@example.org"},
+        "gates": [model.gate],
+    }

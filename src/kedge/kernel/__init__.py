@@ -1,0 +1,1 @@
+"""What is counted on the request path: one contract, three implementations, one snapshot format."""

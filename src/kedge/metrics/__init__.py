@@ -1,0 +1,1 @@
+"""The metrics port: Prometheus exposition, liveness and readiness over HTTP."""

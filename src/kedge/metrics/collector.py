@@ -1,0 +1,137 @@
+"""Counts as Prometheus metric families, made at the moment of a scrape: nothing is counted twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+import kedge
+from kedge.kernel.latency import latency_lower
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from prometheus_client import Metric
+
+    from kedge.monitor.panes import Key
+    from kedge.rollout.view import View
+
+DRIFT_SECONDS: Final = 3600.0
+"""Window of the drift gauges: the last hour."""
+MAX_DRIFT_LINES: Final = 100
+"""Drift gauges a model, the worst: a model of 4,096 features must not flood a Prometheus server."""
+MAX_MODELS: Final = 64
+"""Models, in order of name, that have drift gauges."""
+BOUNDS: Final = tuple(2**power for power in range(13, 37))
+"""Upper bounds of latency buckets, in nanoseconds: 8.2 us to 69 s. Powers of two are borders of the kernel's own
+buckets, so that cumulative counts are exact."""
+CODES: Final = (
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+)
+
+
+class Collector:
+    """A collector for a `prometheus_client` registry."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, from one snapshot."""
+        view = self._view
+        build = GaugeMetricFamily(
+            "kedge_build_info",
+            "Version of Kedge, data plane and counting kernel in use; always 1.",
+            labels=("version", "plane", "kernel", "isa"),
+        )
+        build.add_metric((kedge.__version__, view.plane, view.kernel, view.kernel_isa), 1)
+        yield build
+        yield GaugeMetricFamily(
+            "kedge_ready", "1 while the server takes new requests, else 0.", value=float(view.ready())
+        )
+        yield GaugeMetricFamily(
+            "kedge_start_time_seconds", "When the server started, in seconds since 1970.", value=view.started
+        )
+        yield self._live()
+        yield from self._traffic()
+        yield self._drift()
+
+    def _live(self) -> Metric:
+        family = GaugeMetricFamily(
+            "kedge_live_bundle_info", "The live bundle of each model; always 1.", labels=("model", "version", "bundle")
+        )
+        for live in self._view.live():
+            family.add_metric((live.bundle.name, live.bundle.version, live.bundle.id), 1)
+        return family
+
+    def _traffic(self) -> Iterator[Metric]:
+        who = ("model", "version", "arm")
+        requests = CounterMetricFamily("kedge_requests", "Requests answered, by gRPC status.", labels=(*who, "code"))
+        rows = CounterMetricFamily("kedge_rows", "Rows of inputs counted.", labels=who)
+        queue = HistogramMetricFamily(
+            "kedge_queue_seconds", "Time requests waited for a batch to run. The sum is within 1 %.", labels=who
+        )
+        run = HistogramMetricFamily(
+            "kedge_run_seconds", "Time batches ran in the model. The sum is within 1 %.", labels=who
+        )
+        for key, counts in sorted(self._view.totals().items()):
+            labels = self._labels(key)
+            for code, count in zip(CODES, counts.status.tolist(), strict=True):
+                if count:
+                    requests.add_metric((*labels, code), count)
+            rows.add_metric(labels, counts.rows)
+            for family, buckets in ((queue, counts.latency_queue), (run, counts.latency_run)):
+                below, total = histogram(buckets)
+                family.add_metric(labels, below, total)
+        yield from (requests, rows, queue, run)
+
+    def _labels(self, key: Key) -> tuple[str, str, str]:
+        bundle = self._view.bundle(key.bundle)
+        return bundle.name, bundle.version, key.arm
+
+    def _drift(self) -> Metric:
+        family = GaugeMetricFamily(
+            "kedge_feature_drift_psi",
+            "Corrected PSI of the last hour's traffic against the live bundle's reference; the worst 100 a model. "
+            "Missing where the window is too small to judge.",
+            labels=("model", "version", "subject", "name"),
+        )
+        since = self._view.clock() - DRIFT_SECONDS
+        self._view.take_pane()
+        for live in self._view.live()[:MAX_MODELS]:
+            if live.bundle.distributions is None:
+                continue
+            report = self._view.drift(live.bundle.name, since, fresh=False)
+            for line in report.lines[:MAX_DRIFT_LINES]:
+                if line.verdict.value != "INSUFFICIENT":
+                    family.add_metric((report.model, report.version, line.subject, line.name), line.psi)
+        return family
+
+
+def histogram(counts: NDArray[np.int64]) -> tuple[list[tuple[str, float]], float]:
+    """Cumulative buckets (upper bound in seconds as text, count) and the sum in seconds, of kernel latency counts."""
+    lower = latency_lower()
+    upper = np.append(lower[1:], lower[-1])
+    total = float((counts * (lower + upper) / 2).sum()) / 1e9
+    running = np.concatenate(([0], np.cumsum(counts)))
+    below = [(repr(bound / 1e9), float(running[np.searchsorted(lower, bound)])) for bound in BOUNDS]
+    return [*below, ("+Inf", float(running[-1]))], total

@@ -1,0 +1,1 @@
+"""Counts over time, and what they say: panes, windows and drift against a bundle's reference."""

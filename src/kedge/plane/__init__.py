@@ -1,0 +1,1 @@
+"""Answering requests and counting them: the contract, and the planes that keep it."""

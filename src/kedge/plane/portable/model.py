@@ -1,0 +1,233 @@
+"""A loaded bundle: its session, what requests must look like, and how fast it runs."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from kedge.bundle import golden
+from kedge.bundle.contents import Bundle
+from kedge.errors import BundleError, KedgeError, ModelLoadError, PlaneError
+from kedge.plane import limits
+from kedge.plane.contract import Handle, LoadOptions
+from kedge.plane.portable.observe import Watch
+from kedge.plane.portable.session import RunError, Session, from_runtime, to_runtime, widened
+from kedge.plane.portable.signature import Signature
+from kedge.plane.reservoir import Reservoir
+from kedge.plane.text import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_MEASURED_RUNS: Final = 100
+_ATTEMPTS: Final = 3
+_MUCH: Final = 50
+"""How many times the bound an inline run must take to be believed at once: on a busy machine one may take ten."""
+_numbers = itertools.count(1)
+
+
+class Model:
+    """A bundle that can answer.
+
+    Attributes:
+        handle: how callers name it.
+        bundle: its files.
+        signature: what requests must look like.
+        session: runs it.
+        watch: what of its inputs and outputs is counted.
+        reservoir: a sample of the rows it was asked about.
+        max_batch, max_queue, delay_us: of the bundle's serving config.
+        instances: runs at a time.
+        inline_rows: batches up to this many rows run on the serving thread; 0 for none.
+        active: requests under way; touched by the serving thread alone.
+        published: it has been in a route table.
+    """
+
+    def __init__(self, bundle: Bundle, options: LoadOptions) -> None:
+        serving = bundle.serving
+        self.handle = Handle(bundle.id, bundle.name, bundle.version, next(_numbers))
+        self.bundle = bundle
+        self.signature = Signature.of(bundle.manifest)
+        threads = options.intra_op_threads or serving.execution.intra_op_threads
+        self.session = Session(bundle.model_path, self.signature, serving.execution.providers, threads)
+        self.watch = Watch.of(bundle)
+        self.reservoir = Reservoir(limits.RESERVOIR_ROWS, limits.RESERVOIR_BYTES)
+        self.max_batch = serving.batching.max_batch if self.signature.batchable else 1
+        self.max_queue = serving.batching.max_queue
+        self.delay_us = serving.batching.max_queue_delay_us if self.signature.batchable else 0
+        self.instances = serving.execution.instances
+        self.inline_rows = 0
+        self.active = 0
+        self.published = False
+        self._inline_runs = 0
+        self._inline_over = 0
+        self._pool: ThreadPoolExecutor | None = None
+        self._outside = 0
+        self._lock = threading.Lock()
+
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        """Threads for runs that are not inline; made at first use, by the serving thread."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.instances, thread_name_prefix=f"kedge-run-{self.handle.model[:32]}")
+        return self._pool
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is under way."""
+        return self.active == 0 and self._outside == 0
+
+    def note_inline(self, nanoseconds: int) -> None:
+        """Note the CPU time of an inline run; a model that is slower than it was at load moves to its own threads."""
+        self._inline_runs += 1
+        if nanoseconds > limits.INLINE_RUN_NS:
+            self._inline_over += 1
+            slow = nanoseconds > _MUCH * limits.INLINE_RUN_NS or self._inline_over > _MEASURED_RUNS // 4
+            if slow and self.bundle.serving.execution.mode == "auto":
+                self.inline_rows = 0
+        if self._inline_runs == _MEASURED_RUNS:
+            self._inline_runs = self._inline_over = 0
+
+    def run(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run off the request path: arrays by input name, BYTES as object arrays of `bytes`.
+
+        Raises:
+            PlaneError: inputs are missing or do not fit, or the model failed.
+        """
+        of_model = f"model {quoted(self.handle.model)}"
+        if set(tensors) != set(self.signature.inputs):
+            raise PlaneError(f"{of_model} takes inputs {', '.join(map(quoted, self.signature.inputs))}")
+        with self._lock:
+            self._outside += 1
+        try:
+            feeds = [to_runtime(tensor, tensors[name]) for name, tensor in self.signature.inputs.items()]
+            outputs = self.session.run(feeds)
+        except (RunError, UnicodeDecodeError, TypeError, ValueError) as error:
+            raise PlaneError(f"{of_model} failed on these rows: {error}") from None
+        finally:
+            with self._lock:
+                self._outside -= 1
+        return {
+            tensor.name: from_runtime(tensor, array)
+            for tensor, array in zip(self.signature.outputs.values(), outputs, strict=True)
+        }
+
+    def close(self) -> None:
+        """End the threads and let go of the session."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+            self._pool = None
+        del self.session
+
+
+def load(directory: Path, options: LoadOptions) -> Model:
+    """Load a bundle's directory: golden rows replayed, warmed up, measured.
+
+    Raises:
+        ModelLoadError: saying why it may not serve; nothing is left behind.
+    """
+    try:
+        bundle = Bundle.read(directory)
+        model = Model(bundle, options)
+        expected = bundle.golden
+        if options.golden and expected is not None:
+            _replay(model)
+    except ModelLoadError:
+        raise
+    except KedgeError as error:
+        raise ModelLoadError(f"cannot load '{directory.name}': {error}") from error
+    if options.warm_up:
+        _warm_up(model)
+    return model
+
+
+def _replay(model: Model) -> None:
+    """Run the golden rows and compare."""
+    rows = model.bundle.golden
+    if rows is None:
+        return
+    try:
+        outputs = model.run({tensor.name: golden.decode(tensor) for tensor in rows.inputs})
+    except PlaneError as error:
+        raise ModelLoadError(f"golden rows of bundle {model.handle.bundle[:12]}: {error}") from error
+    for expected in rows.outputs:
+        if expected.name not in outputs:
+            raise BundleError(f"golden rows name an output {quoted(expected.name)} that the model does not have")
+        want, got = golden.decode(expected), outputs[expected.name]
+        if expected.dtype == "BF16":
+            want, got = widened(want), widened(got)
+        difference = golden.differs(want, got, rows.rtol, rows.atol)
+        if difference is not None:
+            raise ModelLoadError(
+                f"model {quoted(model.handle.model)} version {quoted(model.handle.version)} does not give its golden "
+                f"output {quoted(expected.name)}: {difference}"
+            )
+
+
+def _warm_up(model: Model) -> None:
+    """Run every batch size in powers of two up to max_batch, and find out up to which size runs are short enough."""
+    rows = 1
+    while True:
+        feeds = _sample(model, rows)
+        if feeds is None:
+            return
+        try:
+            inline = _is_short(model.session, feeds)
+        except RunError:
+            return  # rows made up of zeros need not be legal ones
+        # larger batches are warmed up all the same, so that the first of them is not slow
+        if inline and model.inline_rows in (0, rows // 2) and model.bundle.serving.execution.mode != "pool":
+            model.inline_rows = rows if model.signature.batchable else _first_extent(feeds)
+        if rows >= model.max_batch:
+            break
+        rows = min(rows * 2, model.max_batch)
+    if model.bundle.serving.execution.mode == "inline":
+        model.inline_rows = max(model.max_batch, model.inline_rows)
+
+
+def _first_extent(feeds: list[NDArray[Any]]) -> int:
+    return feeds[0].shape[0] if feeds[0].ndim else 1
+
+
+def _is_short(session: Session, feeds: list[NDArray[Any]]) -> bool:
+    """Is the 99th percentile of a run's CPU time within the bound of inline runs, at one of a few attempts."""
+    session.run(feeds)
+    return any(_measure(session, feeds) for _ in range(_ATTEMPTS))
+
+
+def _measure(session: Session, feeds: list[NDArray[Any]]) -> bool:
+    over = 0
+    for _ in range(_MEASURED_RUNS):
+        before = time.thread_time_ns()
+        session.run(feeds)
+        if time.thread_time_ns() - before > limits.INLINE_RUN_NS:
+            over += 1
+            if over > _MEASURED_RUNS // 100:
+                return False
+    return True
+
+
+def _sample(model: Model, rows: int) -> list[NDArray[Any]] | None:
+    """Inputs of so many rows: golden ones repeated, else zeros; None where there can be none of that size."""
+    feeds = []
+    stated = {tensor.name: tensor for tensor in model.bundle.golden.inputs} if model.bundle.golden else {}
+    for name, tensor in model.signature.inputs.items():
+        if name in stated:
+            array = to_runtime(tensor, golden.decode(stated[name]))
+        else:
+            shape = tuple(1 if extent == -1 else extent for extent in tensor.shape)
+            array = np.full(shape, "", dtype=object) if not tensor.dtype.size else np.zeros(shape, tensor.dtype.numpy)
+        if model.signature.batchable:
+            if not array.shape[0]:
+                return None
+            array = np.resize(array, (rows, *array.shape[1:]))
+        feeds.append(array)
+    return feeds

@@ -1,0 +1,1 @@
+"""What several test trees share: small ONNX models, and bundles around them."""

@@ -1,0 +1,111 @@
+"""The admin service over real gRPC: messages say what the values say, errors keep their code."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kedge.admin.messages import drift_message
+from kedge.admin.service import AdminServer
+from kedge.client import AdminClient
+from kedge.config import Address
+from kedge.errors import BundleError, Code, ConfigError, RequestError
+from kedge.monitor.report import Cell, Fault, Line, Report, Verdict
+from kedge.proto import admin as pb
+from kedge.rollout.live import NotLiveError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LINE = Line(
+    subject="feature", name="temp", kind="numeric", verdict=Verdict.WARN, psi=0.2, js=0.1, psi_warn=0.1,
+    psi_critical=0.25, natural_variation=0.05, rows=900, reference_rows=1000, reasons=("moved", "why"),
+    faults=(Fault("missing", 0.5, 0.25),), cells=(Cell("[0, 1)", 900, 1000),),
+)  # fmt: skip
+REPORT = Report("m", "1", "ab" * 32, 10.0, 20.0, 900, 1000, 542, 0.06, Verdict.WARN, (LINE,))
+
+
+class FakeView:
+    """A view whose answers are given; everything between it and the client is real."""
+
+    plane, kernel, kernel_isa, started = "portable", "numba", "llvm", 5.0
+
+    def __init__(self) -> None:
+        self.fail: Exception | None = None
+        self.asked: tuple[str, float] | None = None
+
+    def clock(self) -> float:
+        return 65.0
+
+    def ready(self) -> bool:
+        return True
+
+    def totals(self) -> dict[Any, Any]:
+        return {}
+
+    def live(self, model: str = "") -> tuple[Any, ...]:
+        if model == "x":
+            raise NotLiveError("no model 'x' is live here; live: none")
+        return ()
+
+    def drift(self, model: str, since: float) -> Report:
+        self.asked = (model, since)
+        if self.fail:
+            raise self.fail
+        return REPORT
+
+
+@pytest.fixture
+def served() -> Iterator[SimpleNamespace]:
+    view: Any = FakeView()
+    server = AdminServer(Address("127.0.0.1", 0), view)
+    with AdminClient(server.address, timeout=10) as client:
+        yield SimpleNamespace(view=view, server=server, client=client)
+    server.stop(0)
+
+
+def test_a_report_arrives_whole(served: Any) -> None:
+    got = served.client.drift("m", since=7.5)
+    assert served.view.asked == ("m", 7.5)
+    assert got == drift_message(REPORT)
+    assert (got.model, got.rows, got.minimum_rows, got.verdict) == ("m", 900, 542, pb.WARN)
+    (line,) = got.lines
+    assert (line.name, line.psi, list(line.reasons)) == ("temp", 0.2, ["moved", "why"])
+    assert (line.faults[0].kind, line.faults[0].share, line.faults[0].reference_share) == ("missing", 0.5, 0.25)
+    assert (line.cells[0].label, line.cells[0].count, line.cells[0].reference_count) == ("[0, 1)", 900, 1000)
+
+
+def test_every_verdict_has_its_number_on_the_wire() -> None:
+    assert {verdict.value for verdict in Verdict} | {"VERDICT_UNSPECIFIED"} == set(pb.Verdict.keys())
+
+
+def test_status_says_uptime_and_implementations(served: Any) -> None:
+    status = served.client.status()
+    assert (status.uptime_seconds, status.plane, status.kernel, status.kernel_isa) == (
+        60.0,
+        "portable",
+        "numba",
+        "llvm",
+    )
+    with pytest.raises(RequestError, match="no model 'x' is live") as refused:
+        served.client.status("x")
+    assert refused.value.code is Code.NOT_FOUND
+
+
+def test_errors_keep_their_code_and_faults_tell_nothing(served: Any) -> None:
+    served.view.fail = BundleError("no reference")
+    with pytest.raises(RequestError, match="no reference") as refused:
+        served.client.drift("m")
+    assert refused.value.code is Code.INVALID_ARGUMENT
+    served.view.fail = ZeroDivisionError("secret inside")
+    with pytest.raises(RequestError) as failed:
+        served.client.drift("m")
+    assert failed.value.code is Code.INTERNAL
+    assert "secret" not in str(failed.value)
+
+
+def test_an_address_is_listened_on_by_one_server(served: Any) -> None:
+    with pytest.raises(ConfigError, match=f"--admin: cannot listen on {served.server.address}"):
+        AdminServer(Address.parse(served.server.address), served.view)
