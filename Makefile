@@ -9,7 +9,7 @@ BUILD_NEEDS := g++:g++ git:git /usr/include/nghttp2/nghttp2.h:libnghttp2-dev /us
   /usr/include/zlib.h:zlib1g-dev pkg-config:pkg-config
 TEST_NEEDS := /usr/include/doctest/doctest.h:doctest-dev node:nodejs npm:npm
 NATIVE := $(shell find cpp CMakeLists.txt -type f)
-CPP_FILES := $(shell find cpp tests/cpp tests/fuzz -name '*.[ch]pp')
+CPP_FILES := $(shell find cpp tests benchmarks -name '*.[ch]pp')
 SANITIZED := build/sanitized
 
 .DEFAULT_GOAL := help

@@ -14,7 +14,7 @@ class DType:
 
     Attributes:
         name: Open Inference Protocol name, such as ``FP32``.
-        numpy: numpy dtype of the elements; BYTES is ``object`` (each element ``bytes``), BF16 is ``uint16`` bit patterns.
+        numpy: numpy dtype of the elements; BYTES is ``object`` (each element ``bytes``), BF16 its bits as ``uint16``.
         size: bytes an element takes in raw form; 0 for BYTES, whose elements carry their own length.
         onnx: ``TensorProto.DataType`` number.
         contents: field of ``InferTensorContents`` that carries it, or None where only raw form exists.
