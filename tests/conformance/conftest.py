@@ -7,6 +7,7 @@ import importlib.util
 import os
 import sys
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,20 +33,23 @@ if TYPE_CHECKING:
     from kedge.plane.contract import DataPlane
 
 PLANES = {
-    "portable": ("kedge.plane.portable.plane", "PortablePlane", "grpc"),
-    "native": ("kedge.plane.native", "NativePlane", "kedge._dataplane"),
+    "portable": ("kedge.plane.portable.plane", "PortablePlane", "grpc", {}),
+    "native": ("kedge.plane.native", "NativePlane", "kedge._dataplane", {"isolate": False}),
 }
-"""Module and class of each plane, and the module without which it is not in this build."""
+"""Module and class of each plane, the module without which it is not in this build, and how to make it here.
+
+Loading first in a child process has tests of its own, in tests/unit/plane_native; here it would only cost time.
+"""
 
 
 @pytest.fixture(
     scope="session",
-    params=[name for name, (_, _, needs) in PLANES.items() if importlib.util.find_spec(needs) is not None],
+    params=[name for name, (_, _, needs, _) in PLANES.items() if importlib.util.find_spec(needs) is not None],
 )
 def make_plane(request: pytest.FixtureRequest) -> Callable[[Kernel], DataPlane]:
     """How a plane of the kind under test is made."""
-    module, name, _ = PLANES[request.param]
-    made: Callable[[Kernel], DataPlane] = getattr(importlib.import_module(module), name)
+    module, name, _, options = PLANES[request.param]
+    made: Callable[[Kernel], DataPlane] = partial(getattr(importlib.import_module(module), name), **options)
     return made
 
 

@@ -115,7 +115,8 @@ def test_a_model_slower_than_it_was_at_load_does_not_hold_up_the_server(listen) 
     def slow(times: int) -> pb.ModelInferRequest:
         return request("slow", ("times", "INT64", np.array([times], np.int64)))
 
-    caller.infer(slow(1000))
+    for _ in range(4):
+        caller.infer(slow(1000))
     long = caller.future(slow(5000))
     time.sleep(0.1)
     assert caller.call("ServerLive", pb.ServerLiveRequest(), pb.ServerLiveResponse).live

@@ -1,9 +1,10 @@
 """Tensors in both forms, every element type, at every edge the protocol allows."""
 
+import grpc
 import numpy as np
 import pytest
 from kedge_testing import bundles
-from kedge_testing.serving import Caller, encode_raw, outputs, request
+from kedge_testing.serving import Caller, Served, encode_raw, outputs, request
 
 from kedge.dtypes import DTYPES
 from kedge.proto import inference as pb
@@ -71,6 +72,18 @@ def test_no_rows_give_no_rows(caller: Caller, dtype: str, form: str) -> None:
 def test_rows_of_no_columns(caller: Caller, form: str) -> None:
     answer = caller.infer(request("identity-fp32", ("x", "FP32", np.empty((3, 0), np.float32)), form=form))
     assert list(answer.outputs[0].shape) == [3, 0]
+
+
+@pytest.mark.parametrize("form", ["raw", "typed"])
+def test_bytes_that_are_no_text(served: Served, caller: Caller, form: str) -> None:
+    array = np.array([[b"\xff\xfe", b"ok"]], dtype=object)
+    message = request("identity-bytes", ("x", "BYTES", array), form=form)
+    if served.plane.name == "portable":  # ONNX Runtime's Python API takes and gives text only
+        code, text = caller.refusal(message)
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert "not UTF-8" in text
+    else:
+        assert outputs(caller.infer(message))["y"].tolist() == array.tolist()
 
 
 def unpacked(message: pb.ModelInferRequest, values: list[float]) -> bytes:

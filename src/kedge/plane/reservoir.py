@@ -7,7 +7,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -41,12 +41,12 @@ class Reservoir:
         self._next = 0
         self._weight = 1.0
 
-    def offer(self, tensors: Mapping[str, NDArray[Any]], rows: int) -> None:
-        """Offer `rows` rows: arrays of equal first extent, by tensor name. Taken rows are copied."""
+    def offer(self, names: Sequence[str], tensors: Sequence[NDArray[Any]], rows: int) -> None:
+        """Offer `rows` rows: for each tensor its name and an array of that first extent. Taken rows are copied."""
         end = self._seen + rows
         while self._next < end:
             at = self._next - self._seen
-            self._take({name: array[at : at + 1].copy() for name, array in tensors.items()})
+            self._take({name: array[at : at + 1].copy() for name, array in zip(names, tensors, strict=True)})
         self._seen = end
         if self._seen >= self._horizon:
             self._restart()

@@ -14,7 +14,7 @@ def offered(rows: int, size: int, count: int, *, step: int = 7, **keywords: int)
     reservoir = Reservoir(rows, size, **keywords)
     for start in range(0, count, step):
         block = np.arange(start, min(start + step, count), dtype=np.int64)[:, None]
-        reservoir.offer({"x": block}, len(block))
+        reservoir.offer(["x"], [block], len(block))
     return reservoir
 
 
@@ -47,6 +47,6 @@ def test_the_sample_is_of_recent_rows() -> None:
 def test_rows_are_copies() -> None:
     block = np.zeros((1, 1))
     reservoir = Reservoir(4, 1000, seed=1)
-    reservoir.offer({"x": block}, 1)
+    reservoir.offer(["x"], [block], 1)
     block[0, 0] = 9
     assert values(reservoir) == [0]

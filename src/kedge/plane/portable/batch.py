@@ -37,13 +37,21 @@ class _Group:
 class Batcher:
     """The queue of one model. Touched by the serving thread alone.
 
+    Requests that one turn of the loop brings run together in the next; while the model's threads are busy, requests
+    gather behind them. A request that is alone in the plane runs at once, for want of company.
+
     Args:
         loop: of the serving thread.
-        observe: called with every run, after its answers are on their way.
+        observe: told of every run.
         max_queue: requests that may wait, at most.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, observe: Callable[[Target, Run], None], max_queue: int) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        observe: Callable[[Target, Run], None],
+        max_queue: int,
+    ) -> None:
         self._loop = loop
         self._observe = observe
         self._max_queue = max_queue
@@ -53,7 +61,7 @@ class Batcher:
         self._scheduled = False
 
     def add(
-        self, target: Target, tensors: Tensors, arrived: int, deadline: int | None, *, large: bool
+        self, target: Target, tensors: Tensors, arrived: int, deadline: int | None, *, large: bool, alone: bool
     ) -> asyncio.Future[list[NDArray[Any]]]:
         """Queue a request; the future gets its outputs, or a `RequestError`.
 
@@ -63,6 +71,7 @@ class Batcher:
             arrived: monotonic nanoseconds.
             deadline: monotonic nanoseconds, or None.
             large: the message is so large that it must not run on the serving thread.
+            alone: no other request is under way.
 
         Raises:
             RequestError: RESOURCE_EXHAUSTED where the queue is full.
@@ -81,7 +90,10 @@ class Batcher:
         group.waiting.append(waiting)
         group.rows += tensors.rows
         self._count += 1
-        self._schedule()
+        if alone and not model.delay_us and self._is_inline(group):
+            self._start(key, group)
+        else:
+            self._schedule()
         return waiting.answer
 
     def close_batches(self) -> None:
@@ -100,30 +112,39 @@ class Batcher:
         """Start one batch of every group that may run now."""
         self._scheduled = False
         for key, group in list(self._groups.items()):
-            model = group.target.model
             remaining = self._company(group)
             if remaining > 0:
-                if not group.timed:
-                    group.timed = True
-                    self._loop.call_later(remaining / 1e9, self._company_ends, group)
-                continue
-            inline = not group.large and min(group.rows, model.max_batch) <= model.inline_rows
-            if inline:
-                inline = group.waiting[0].tensors.rows <= model.inline_rows
-            if not inline and self._running >= model.instances:
-                continue  # comes again when a run ends
-            members = self._take(key, group)
-            if members and inline:
-                before = time.thread_time_ns()
-                done = execute(model, members)
-                model.note_inline(time.thread_time_ns() - before)
-                self._finish(group.target, *done)
-            elif members:
-                self._running += 1
-                task = model.pool.submit(execute, model, members)
-                task.add_done_callback(partial(self._come_back, group.target))
-            if group.waiting:
-                self._schedule()
+                self._look_again(group, remaining)
+            else:
+                self._start(key, group)
+
+    def _start(self, key: Hashable, group: _Group) -> None:
+        """Run the next batch of a group, here or in a thread; a group whose threads are busy comes again later."""
+        target, model = group.target, group.target.model
+        inline = self._is_inline(group)
+        if not inline and self._running >= model.instances:
+            return
+        members = self._take(key, group)
+        if members and inline:
+            self._finish(target, *self._timed(target, members))
+        elif members:
+            self._running += 1
+            model.pool.submit(execute, model, members).add_done_callback(partial(self._come_back, target))
+        if group.waiting:
+            self._schedule()
+
+    def _is_inline(self, group: _Group) -> bool:
+        """Does the next batch of this group run on the serving thread."""
+        model = group.target.model
+        rows = max(group.waiting[0].tensors.rows, min(group.rows, model.max_batch))
+        return not group.large and rows <= model.inline_rows
+
+    def _timed(self, target: Target, members: list[Waiting]) -> tuple[list[Run], list[tuple[Waiting, RequestError]]]:
+        """Run on this thread, and note how long it was held up."""
+        before = time.thread_time_ns()
+        done = execute(target.model, members)
+        target.model.note_inline(time.thread_time_ns() - before)
+        return done
 
     def _company(self, group: _Group) -> int:
         """Nanoseconds this group still waits for company."""
@@ -132,9 +153,16 @@ class Batcher:
             return 0
         return group.waiting[0].arrived + model.delay_us * 1000 - time.monotonic_ns()
 
-    def _company_ends(self, group: _Group) -> None:
+    def _look_again(self, group: _Group, nanoseconds: int) -> None:
+        """Take a turn after this time, whatever comes until then."""
+        if not group.timed:
+            group.timed = True
+            self._loop.call_later(nanoseconds / 1e9, self._time_is_up, group)
+
+    def _time_is_up(self, group: _Group) -> None:
         group.timed = False
-        self._schedule()
+        if self._groups:
+            self._schedule()
 
     def _take(self, key: Hashable, group: _Group) -> list[Waiting]:
         """The next batch of a group, without those that nobody waits for any more."""
@@ -183,8 +211,7 @@ class Batcher:
             if not member.answer.done():
                 member.answer.set_exception(error)
         for run in runs:
-            # the requests' tasks, woken just now, encode and send first
-            self._loop.call_soon(self._observe, target, run)
+            self._observe(target, run)
 
 
 def expired(model: str) -> RequestError:

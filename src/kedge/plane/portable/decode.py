@@ -62,7 +62,7 @@ class Tensors:
     rows: int
     shape: tuple[tuple[int, ...], ...]
     raw: bool
-    outputs: list[str] | None
+    outputs: tuple[str, ...] | None
 
 
 def message(payload: bytes) -> pb.ModelInferRequest:
@@ -80,7 +80,7 @@ def tensors(request: pb.ModelInferRequest, signature: Signature) -> Tensors:
         RequestError: INVALID_ARGUMENT, saying what of the request is wrong.
     """
     inputs, raws = request.inputs, request.raw_input_contents
-    of_model = f"for model {quoted(signature.model)}"
+    of_model = signature.of_model
     if len(inputs) > limits.MAX_TENSORS:
         raise _refused(f"{len(inputs)} inputs {of_model}; at most {limits.MAX_TENSORS} are taken")
     raw = len(raws) > 0
@@ -94,7 +94,7 @@ def tensors(request: pb.ModelInferRequest, signature: Signature) -> Tensors:
         if tensor is None:
             known = ", ".join(quoted(name) for name in list(signature.inputs)[:8])
             raise SchemaError("unknown", given.name, f"unknown input {quoted(given.name)} {of_model}. Expected {known}")
-        where = f"for input {quoted(given.name)} {of_model}"
+        where = tensor.where
         if arrays[tensor.position] is not None:
             raise _refused(f"duplicate tensor {where}")
         if given.datatype != tensor.dtype.name:
@@ -142,9 +142,12 @@ def _check_parameters(parameters: Any, where: str) -> None:
 def _elements(shape: tuple[int, ...], tensor: Tensor, where: str) -> int:
     """Elements of a shape that fits the tensor."""
     expected = tensor.shape
-    if len(shape) != len(expected) or any(
-        want not in (-1, got) or got < 0 for want, got in zip(expected, shape, strict=True)
-    ):
+    fits = len(shape) == len(expected)
+    if fits:
+        for want, got in zip(expected, shape, strict=True):
+            if (want != got and want != -1) or got < 0:  # noqa: PLR1714  it is read for every request
+                fits = False
+    if not fits:
         # MAX_DIMENSIONS holds by this comparison: no bundle states more
         shown = f"{list(shape[: limits.MAX_DIMENSIONS])}" + ("..." if len(shape) > limits.MAX_DIMENSIONS else "")
         raise SchemaError("misshaped", tensor.name, f"shape mismatch {where}. Expected {list(expected)}, got {shown}")
@@ -214,7 +217,7 @@ def _rows(arrays: list[NDArray[Any]], signature: Signature, of_model: str) -> in
     return rows
 
 
-def _outputs(request: pb.ModelInferRequest, signature: Signature, of_model: str) -> list[str]:
+def _outputs(request: pb.ModelInferRequest, signature: Signature, of_model: str) -> tuple[str, ...]:
     if len(request.outputs) > limits.MAX_TENSORS:
         raise _refused(f"{len(request.outputs)} outputs {of_model}; at most {limits.MAX_TENSORS} are taken")
     names: dict[str, None] = {}
@@ -228,7 +231,7 @@ def _outputs(request: pb.ModelInferRequest, signature: Signature, of_model: str)
         if asked.parameters:
             _check_parameters(asked.parameters, f"for {where}")
         names[asked.name] = None
-    return list(names)
+    return tuple(names)
 
 
 def small(parse: Callable[[bytes], Any], payload: bytes) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
     from kedge.plane.contract import Arm, Handle
     from kedge.plane.portable.signature import Signature, Tensor
 
+_RAW_OUTPUT_CONTENTS: Final = b"\x32"
+"""Tag of field 6, length-delimited: appending it by hand spares a copy of the data into a message."""
+
+
+def _final() -> bytes:
+    answer = pb.ModelInferResponse()
+    answer.parameters["triton_final_response"].bool_param = True
+    return answer.SerializeToString()
+
+
+_FINAL: Final = _final()
+
 
 def constant_part(handle: Handle, arm: Arm) -> bytes:
     """What is equal in every answer of a bundle and arm, serialized once: name, version and response parameters."""
@@ -30,7 +43,7 @@ def response(
     constant: bytes,
     request: pb.ModelInferRequest,
     signature: Signature,
-    asked: Sequence[str] | None,
+    asked: tuple[str, ...] | None,
     outputs: Sequence[NDArray[Any]],
     *,
     raw: bool,
@@ -46,18 +59,46 @@ def response(
         raw: the request came in raw form.
     """
     wanted = list(signature.outputs.values()) if asked is None else [signature.outputs[name] for name in asked]
-    answer = pb.ModelInferResponse(id=request.id)
-    raw = raw or any(tensor.dtype.contents is None for tensor in wanted)
-    for tensor in wanted:
-        array = outputs[tensor.position]
-        described = answer.outputs.add(name=tensor.name, datatype=tensor.dtype.name, shape=array.shape)
-        if raw:
-            answer.raw_output_contents.append(_raw(tensor, array))
-        else:
+    parts = [constant]
+    if request.id:
+        parts.append(pb.ModelInferResponse(id=request.id).SerializeToString())
+    if raw or any(tensor.dtype.contents is None for tensor in wanted):
+        parts.append(_described(signature, asked, tuple([outputs[tensor.position].shape for tensor in wanted])))
+        for tensor in wanted:
+            data = _raw(tensor, outputs[tensor.position])
+            parts += (_RAW_OUTPUT_CONTENTS, _varint(len(data)), data)
+    else:
+        answer = pb.ModelInferResponse()
+        for tensor in wanted:
+            array = outputs[tensor.position]
+            described = answer.outputs.add(name=tensor.name, datatype=tensor.dtype.name, shape=array.shape)
             _typed(tensor, array, described.contents)
-    if request.parameters and request.parameters.get("triton_enable_empty_final_response") is not None:
-        answer.parameters["triton_final_response"].bool_param = True
-    return constant + answer.SerializeToString()
+        parts.append(answer.SerializeToString())
+    if request.parameters and "triton_enable_empty_final_response" in request.parameters:
+        parts.append(_FINAL)
+    return b"".join(parts)
+
+
+@lru_cache(maxsize=1024)
+def _described(signature: Signature, asked: tuple[str, ...] | None, shapes: tuple[tuple[int, ...], ...]) -> bytes:
+    """The serialized descriptions of raw outputs; most answers of a model have one of few shapes."""
+    answer = pb.ModelInferResponse()
+    names = signature.outputs if asked is None else asked
+    for name, shape in zip(names, shapes, strict=True):
+        answer.outputs.add(name=name, datatype=signature.outputs[name].dtype.name, shape=shape)
+    return answer.SerializeToString()
+
+
+def _varint(value: int) -> bytes:
+    """Protobuf's variable-length integer."""
+    if value < 0x80:
+        return bytes((value,))
+    groups = bytearray()
+    while value >= 0x80:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)
 
 
 def _raw(tensor: Tensor, array: NDArray[Any]) -> bytes:

@@ -143,24 +143,52 @@ class Observer:
         self._kernel = kernel
         self._cells: dict[CellKey, Sketch] = {}
         self._broken: set[str] = set()
+        self._pending: dict[tuple[Target, tuple[tuple[int, ...], ...]], list[Run]] = {}
 
     def run(self, target: Target, run: Run) -> None:
-        """Count one run whose answers are sent."""
+        """Take note of one run whose answers are on their way; `flush` counts it."""
+        self._pending.setdefault((target, run.members[0].tensors.shape), []).append(run)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits to be counted."""
+        return not self._pending
+
+    def flush(self) -> None:
+        """Count what was noted: runs of one target and shape in one go, because a call costs more than a row."""
+        pending, self._pending = self._pending, {}
+        for (target, _), runs in pending.items():
+            self._count(target, runs)
+
+    def _count(self, target: Target, runs: list[Run]) -> None:
         model = target.model
         sketch = self._sketch(target)
-        sketch.observe_status(0, len(run.members))
-        if not run.rows:
+        sketch.observe_status(0, sum(len(run.members) for run in runs))
+        runs = [run for run in runs if run.rows]
+        if not runs:
             return
-        sketch.observe_batch(run.queue_ns, run.nanoseconds, run.rows)
-        watch = model.watch
+        for run in runs:
+            sketch.observe_batch(run.queue_ns, run.nanoseconds, run.rows)
+        if len(runs) == 1 or not model.signature.batchable:
+            for run in runs:
+                self._rows(target, sketch, run.feeds, run.outputs, run.rows)
+        else:
+            feeds = [np.concatenate(parts) for parts in zip(*(run.feeds for run in runs), strict=True)]
+            outputs = [np.concatenate(parts) for parts in zip(*(run.outputs for run in runs), strict=True)]
+            self._rows(target, sketch, feeds, outputs, sum(run.rows for run in runs))
+
+    def _rows(
+        self, target: Target, sketch: Sketch, feeds: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], rows: int
+    ) -> None:
+        model, watch = target.model, target.model.watch
         try:
             if watch.tensors:
-                sketch.observe(watch.inputs(run.feeds))
+                sketch.observe(watch.inputs(feeds))
             if watch.predictions is not None:
-                classes, scores, probabilities = watch.predictions(run.outputs)
+                classes, scores, probabilities = watch.predictions(outputs)
                 sketch.observe_predictions(classes, scores, probabilities=probabilities)
             if model.signature.batchable:
-                model.reservoir.offer(dict(zip(watch.names, run.feeds, strict=True)), run.rows)
+                model.reservoir.offer(watch.names, feeds, rows)
         except (KernelError, ValueError, TypeError, IndexError) as error:
             # A model whose outputs are not what its bundle says goes on serving; the log says so once.
             if model.handle.bundle not in self._broken:
@@ -176,7 +204,8 @@ class Observer:
         self._sketch(target).observe_schema(kind, name)
 
     def snapshot(self) -> dict[CellKey, bytes]:
-        """The kernel's snapshot of every cell."""
+        """The kernel's snapshot of every cell, with all that was noted."""
+        self.flush()
         return {key: sketch.snapshot() for key, sketch in self._cells.items()}
 
     def fold(self, open_epochs: set[CellKey]) -> None:
@@ -185,6 +214,7 @@ class Observer:
         Args:
             open_epochs: cells that requests may still be counted in.
         """
+        self.flush()
         closed: dict[tuple[str, Arm], list[int]] = {}
         for bundle, arm, epoch in self._cells:
             if epoch != FOLDED and (bundle, arm, epoch) not in open_epochs:

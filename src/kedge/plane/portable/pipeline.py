@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from kedge.plane.portable.run import Run
 
 _CANCELLED = Code.CANCELLED.value
+_OBSERVE_EVERY = 0.002
+"""Seconds that runs are collected before they are counted together."""
 _EXPIRED = Code.DEADLINE_EXCEEDED.value
 
 
@@ -99,7 +101,9 @@ class Pipeline:
             if deadline is not None and time.monotonic_ns() >= deadline:
                 raise expired(request.model_name)
             large = len(payload) > limits.INLINE_MESSAGE_BYTES
-            outputs = await self._batcher(target.model).add(target, tensors, arrived, deadline, large=large)
+            outputs = await self._batcher(target.model).add(
+                target, tensors, arrived, deadline, large=large, alone=self.active == 1
+            )
             return encode.response(
                 target.constant, request, target.model.signature, tensors.outputs, outputs, raw=tensors.raw
             )
@@ -168,4 +172,7 @@ class Pipeline:
         return batcher
 
     def _observe(self, target: Target, run: Run) -> None:
+        """Count a run soon: by then its answers have left."""
+        if self.observer.idle:
+            self._loop.call_later(_OBSERVE_EVERY, self.observer.flush)
         self.observer.run(target, run)

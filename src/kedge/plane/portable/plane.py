@@ -244,6 +244,7 @@ class PortablePlane:
         return self._pipeline.observer.snapshot()
 
     async def _rows(self, model: Model) -> Sequence[Mapping[str, NDArray[Any]]]:
+        self._pipeline.observer.flush()
         return model.reservoir.rows()
 
     async def _drain(self, timeout: float, grace: float) -> bool:

@@ -22,9 +22,9 @@ _SPACE: Final = 2.0**64
 SHARE_TOLERANCE: Final = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """Whom a request was picked for.
+    """Whom a request was picked for. Equal to itself alone.
 
     Attributes:
         model: who answers.

@@ -1,0 +1,67 @@
+// The threads of one model for runs that would delay a shard. What waits for a thread runs as one batch.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <future>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "engine/worker.hpp"
+
+namespace kedge::engine {
+
+// Takes requests back to the shard that owns them. Called by any thread.
+class ReturnPort {
+ public:
+  virtual ~ReturnPort() = default;
+  // Their answers are ready to be sent.
+  virtual void answered(std::vector<Request*> requests) = 0;
+  // They are counted: nobody but the shard holds them any more.
+  virtual void released(std::vector<Request*> requests) = 0;
+};
+
+class ExecutorPool {
+ public:
+  // `ports` by shard; they outlive the pool.
+  ExecutorPool(std::shared_ptr<Model> model, std::vector<ReturnPort*> ports, std::size_t max_queue);
+  // Stops after what runs; requests still waiting are answered UNAVAILABLE.
+  ~ExecutorPool();
+  ExecutorPool(const ExecutorPool&) = delete;
+  ExecutorPool& operator=(const ExecutorPool&) = delete;
+
+  // Takes requests of one target; false, and none taken, if the queue has no room.
+  bool submit(const std::shared_ptr<const Target>& target, std::span<Request* const> requests);
+  // Posts `task` to every thread, to be called with its observer between two batches.
+  std::vector<std::future<void>> on_each(const std::function<void(Observer&)>& task);
+  // Requests taken and not released yet.
+  std::size_t under_way() const { return under_way_.load(std::memory_order_acquire); }
+
+ private:
+  struct Waiting {
+    std::shared_ptr<const Target> target;
+    Request* request;
+  };
+  struct Thread {
+    std::vector<std::packaged_task<void(Observer&)>> tasks;  // under `mutex_`
+    std::thread thread;
+  };
+  void work(std::size_t index);
+  Batch take(std::unique_lock<std::mutex>& lock);
+  void finish(Batch& batch, std::vector<Request*>& all, Worker& worker);
+  std::vector<std::vector<Request*>> by_shard(const std::vector<Request*>& requests) const;
+
+  std::shared_ptr<Model> model_;
+  std::vector<ReturnPort*> ports_;
+  std::size_t max_queue_;
+  std::mutex mutex_;
+  std::condition_variable ready_;
+  std::deque<Waiting> queue_;
+  std::vector<Thread> threads_;
+  std::atomic<std::size_t> under_way_{0};
+  bool stopping_ = false;
+};
+
+}  // namespace kedge::engine

@@ -1,0 +1,42 @@
+// One thread's way to run one model: gathered inputs, the runner, and the answer until the next batch.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/request.hpp"
+#include "engine/session.hpp"
+
+namespace kedge::engine {
+
+class Lane {
+ public:
+  explicit Lane(std::shared_ptr<Model> model);
+
+  // Puts the requests' inputs together, row after row. A request alone runs on its own bytes where they are
+  // aligned.
+  void gather(std::span<Request* const> requests);
+  // Runs the model on what was gathered; "" or why it failed.
+  std::string run() { return runner_.run(inputs_); }
+
+  std::span<const TensorView> inputs() const { return inputs_; }
+  std::span<const TensorView> outputs() const { return runner_.outputs(); }
+  const std::shared_ptr<Model>& model() const { return model_; }
+
+ private:
+  struct Input {
+    wire::Buffer bytes;
+    std::vector<std::string_view> strings;
+  };
+  TensorView gather_strings(std::span<Request* const> requests, std::size_t index);
+  TensorView gather_numbers(std::span<Request* const> requests, std::size_t index);
+
+  std::shared_ptr<Model> model_;
+  Runner runner_;
+  std::vector<Input> scratch_;
+  std::vector<TensorView> inputs_;
+};
+
+}  // namespace kedge::engine

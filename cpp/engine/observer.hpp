@@ -1,0 +1,68 @@
+// One thread's counts, by (bundle, arm, epoch). One writer, no other reader: no atomics, no locks.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/fit.hpp"
+#include "engine/lane.hpp"
+#include "engine/predictions.hpp"
+#include "engine/reservoir.hpp"
+#include "sketch/sketch.hpp"
+
+namespace kedge::engine {
+
+// A cell's counts, as the kernel's snapshot bytes.
+struct CellCounts {
+  std::string bundle;
+  Arm arm = Arm::live;
+  std::uint64_t epoch = 0;
+  std::vector<std::byte> counts;
+};
+
+class Observer {
+ public:
+  // Epoch under which epochs closed long ago are added up, and how many are kept apart before that.
+  static constexpr std::uint64_t kFolded = 0;
+  static constexpr std::size_t kClosedEpochs = 8;
+
+  // Counts one batch that ran: its inputs and outputs still lie in the lane.
+  void ran(const std::shared_ptr<const Target>& target, const Lane& lane,
+           std::span<const std::int64_t> queue_ns, std::int64_t run_ns, std::int64_t rows);
+  // Counts one answer that is not OK.
+  void answered(const std::shared_ptr<const Target>& target, Code code);
+  // Counts one tensor that does not fit the model.
+  void refused(const std::shared_ptr<const Target>& target, const Refusal& refusal);
+
+  // Takes over the counts of a writer that ends.
+  void absorb(Observer&& other);
+  // Adds up what was counted under targets that nobody holds any more.
+  void fold();
+  std::vector<CellCounts> snapshot() const;
+  // Rows kept of a bundle, oldest first.
+  std::vector<SampledRow> sample(std::uint64_t model_key) const;
+  void forget(std::uint64_t model_key) { reservoirs_.erase(model_key); }
+
+ private:
+  struct Cell {
+    std::string bundle;
+    Arm arm;
+    std::uint64_t epoch;
+    std::weak_ptr<const Target> target;  // expired: closed
+    std::unique_ptr<sketch::Sketch> sketch;
+  };
+  sketch::Sketch* cell(const std::shared_ptr<const Target>& target);
+  static void add(const Cell& from, sketch::Sketch& to);
+  void take(Cell&& cell);
+
+  std::vector<Cell> cells_;
+  std::uint64_t last_target_ = 0;  // Target::id of the last lookup, 0 for none
+  sketch::Sketch* last_sketch_ = nullptr;
+  Predictions predictions_;
+  std::vector<sketch::TensorView> views_;
+  std::unordered_map<std::uint64_t, Reservoir> reservoirs_;
+};
+
+}  // namespace kedge::engine

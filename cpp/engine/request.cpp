@@ -1,0 +1,33 @@
+#include "engine/request.hpp"
+
+#include <algorithm>
+
+namespace kedge::engine {
+
+void Request::reset() {
+  peer = nullptr;
+  call = nullptr;
+  stream = nullptr;
+  sequence = 0;
+  message = {};
+  infer.clear();
+  inputs.clear();
+  outputs.clear();
+  rows = 0;
+  received_ns = 0;
+  deadline_ns = 0;
+  cancelled.store(false, std::memory_order_relaxed);
+  answer = {};
+  queue_ns = 0;
+}
+
+bool joins(const Request& first, const Request& request) {
+  for (std::size_t i = 0; i < first.inputs.size(); ++i) {
+    const auto a = first.inputs[i]->shape.dims();
+    const auto b = request.inputs[i]->shape.dims();
+    if (!std::equal(a.begin() + 1, a.end(), b.begin() + 1, b.end())) return false;
+  }
+  return true;
+}
+
+}  // namespace kedge::engine

@@ -1,0 +1,112 @@
+// Where requests go: an immutable table, replaced whole by a publish.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/model.hpp"
+#include "wire/sticky.hpp"
+
+namespace kedge::engine {
+
+// The role a bundle plays for a request; values are kedge.plane.contract.Arm.
+enum class Arm : std::uint8_t { live = 0, control = 1, canary = 2, shadow = 3, pinned = 4 };
+
+constexpr std::string_view arm_name(Arm arm) {
+  constexpr std::string_view names[] = {"live", "control", "canary", "shadow", "pinned"};
+  return names[static_cast<std::size_t>(arm)];
+}
+
+// What a request is picked for and counted under: (bundle, arm, epoch). Requests of one batch share it.
+struct Target {
+  std::shared_ptr<Model> model;
+  Arm arm = Arm::live;
+  std::uint64_t epoch = 0;
+  std::uint32_t index = 0;  // position in its table
+  std::uint64_t id = 0;     // of this target, never reused
+};
+
+// What decides where one request goes.
+struct Picker {
+  std::string_view key;      // sticky key, or empty
+  std::uint64_t random = 0;  // used without a key
+  std::int64_t unix_seconds = 0;
+};
+
+struct Route {
+  std::string model;
+  std::uint64_t epoch = 0;
+  std::vector<std::shared_ptr<const Target>> arms;
+  std::vector<std::uint64_t> thresholds;  // of the arms, cumulative
+  std::vector<std::shared_ptr<const Target>>
+      by_version;  // arms that serve and pinned ones; the first match wins
+  wire::SipKey salt{};
+  std::int64_t sticky_for = 3600;
+
+  // The arm that answers when no version was named.
+  const std::shared_ptr<const Target>& pick(const Picker& picker) const;
+  // The target of a version, or null.
+  const std::shared_ptr<const Target>* find(std::string_view version) const;
+};
+
+struct TextHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+};
+
+class RouteTable {
+ public:
+  std::uint64_t generation = 0;
+  std::unordered_map<std::string, Route, TextHash, std::equal_to<>> routes;
+  std::vector<std::shared_ptr<const Target>> targets;  // by Target::index
+
+  const Route* find(std::string_view model) const {
+    const auto found = routes.find(model);
+    return found == routes.end() ? nullptr : &found->second;
+  }
+};
+
+// The pointer every shard reads. A shard says which generation it picks from, or that it sleeps and will read
+// the pointer before it picks again.
+class RoutePointer {
+ public:
+  struct alignas(64) Reader {
+    std::atomic<std::uint64_t> seen{0};
+    std::atomic<bool> asleep{true};
+  };
+  explicit RoutePointer(std::size_t readers) : readers_(readers) {}
+
+  // The reader's side. `wake` and `read` order the flag before the pointer: a publisher that finds a reader
+  // asleep knows that its later read will see the new table.
+  const RouteTable* read(std::size_t reader) {
+    const RouteTable* table = table_.load(std::memory_order_seq_cst);
+    readers_[reader].seen.store(table == nullptr ? 0 : table->generation, std::memory_order_release);
+    return table;
+  }
+  void sleep(std::size_t reader) { readers_[reader].asleep.store(true, std::memory_order_seq_cst); }
+  void wake(std::size_t reader) { readers_[reader].asleep.store(false, std::memory_order_seq_cst); }
+
+  // The publisher's side, one at a time.
+  void store(const RouteTable* table) { table_.store(table, std::memory_order_seq_cst); }
+  // Whether no reader can pick from a table before `generation`.
+  bool quiescent(std::uint64_t generation) const {
+    for (const Reader& reader : readers_) {
+      if (reader.seen.load(std::memory_order_acquire) < generation &&
+          !reader.asleep.load(std::memory_order_seq_cst)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+ private:
+  std::atomic<const RouteTable*> table_{nullptr};
+  std::vector<Reader> readers_;
+};
+
+}  // namespace kedge::engine

@@ -1,0 +1,126 @@
+#include "engine/worker.hpp"
+
+#include <time.h>
+
+#include "engine/encode.hpp"
+
+namespace kedge::engine {
+namespace {
+
+// Outputs that are to be split by row must have a row each.
+std::string check_rows(const Lane& lane, std::int64_t rows) {
+  const auto outputs = lane.outputs();
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    if (outputs[i].shape.rank() != 0 && outputs[i].shape[0] == rows) continue;
+    return "output '" + lane.model()->session()->outputs()[i].name + "' has not one entry a row";
+  }
+  return {};
+}
+
+}  // namespace
+
+std::int64_t monotonic_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
+}
+
+void Worker::run(Batch& batch, Lane& lane) {
+  drop_expired(batch, monotonic_ns());
+  if (batch.requests.empty()) return;
+  std::string message = attempt(batch, batch.requests, batch.rows, lane);
+  if (message.empty()) return;
+  const ModelConfig& config = batch.target->model->config();
+  const std::string told =
+      "model '" + config.name + "' version '" + config.version + "' failed on this request";
+  if (batch.requests.size() == 1) {
+    fail(batch, *batch.requests.front(), Code::kInternal, told);
+    return;
+  }
+  for (Request*& request : batch.requests) {
+    if (request->cancelled.load(std::memory_order_relaxed)) {
+      fail(batch, *request, Code::kCancelled, "cancelled");
+      continue;
+    }
+    observe();  // the lane is about to be used again
+    message = attempt(batch, {&request, 1}, request->rows, lane);
+    if (!message.empty()) fail(batch, *request, Code::kInternal, told);
+  }
+}
+
+void Worker::drop_expired(Batch& batch, std::int64_t now) {
+  for (Request* request : batch.requests) {
+    request->queue_ns = now - request->received_ns;
+    if (request->cancelled.load(std::memory_order_relaxed)) {
+      fail(batch, *request, Code::kCancelled, "cancelled");
+    } else if (request->deadline_ns != 0 && now >= request->deadline_ns) {
+      fail(batch, *request, Code::kDeadlineExceeded,
+           "the deadline passed before model '" + batch.target->model->config().name + "' could run");
+    }
+  }
+  std::erase_if(batch.requests, [](const Request* request) { return request->answer.code != Code::kOk; });
+  batch.rows = 0;
+  for (const Request* request : batch.requests) batch.rows += request->rows;
+}
+
+std::string Worker::attempt(const Batch& batch, std::span<Request* const> requests, std::int64_t rows,
+                            Lane& lane) {
+  lane.gather(requests);
+  const std::int64_t start = monotonic_ns();
+  std::string message = lane.run();
+  const std::int64_t run_ns = monotonic_ns() - start;
+  if (message.empty() && batch.target->model->config().batchable) message = check_rows(lane, rows);
+  if (!message.empty()) return message;
+  std::int64_t first = 0;
+  for (Request* request : requests) {
+    encode_answer(*request, *batch.target, lane.outputs(), first, rows);
+    first += request->rows;
+  }
+  if (ran_count_ == ran_.size()) ran_.emplace_back();
+  Ran& ran = ran_[ran_count_++];
+  ran.target = batch.target;
+  ran.lane = &lane;
+  ran.queue_ns.clear();
+  for (const Request* request : requests) ran.queue_ns.push_back(request->queue_ns);
+  ran.run_ns = run_ns;
+  ran.rows = rows;
+  return {};
+}
+
+void Worker::fail(const Batch& batch, Request& request, Code code, std::string message) {
+  request.answer.code = code;
+  request.answer.message = std::move(message);
+  observer_.answered(batch.target, code);
+}
+
+bool Worker::busy(const Lane& lane) const {
+  for (std::size_t i = 0; i < ran_count_; ++i) {
+    if (ran_[i].lane == &lane) return true;
+  }
+  return false;
+}
+
+void Worker::observe() {
+  for (std::size_t i = 0; i < ran_count_; ++i) {
+    Ran& ran = ran_[i];
+    observer_.ran(ran.target, *ran.lane, ran.queue_ns, ran.run_ns, ran.rows);
+    ran.target.reset();
+  }
+  ran_count_ = 0;
+}
+
+Lane& Worker::lane(const std::shared_ptr<Model>& model) {
+  std::unique_ptr<Lane>& found = lanes_[model->config().key];
+  if (found == nullptr) found = std::make_unique<Lane>(model);
+  return *found;
+}
+
+void Worker::tidy() {
+  std::erase_if(lanes_, [&](const auto& entry) {
+    if (entry.second->model()->retired()) observer_.forget(entry.first);
+    return entry.second->model()->retired();
+  });
+  observer_.fold();
+}
+
+}  // namespace kedge::engine

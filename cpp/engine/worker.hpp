@@ -1,0 +1,51 @@
+// A thread that runs batches, be it a shard or an executor: gather, run, encode; later, observe.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/lane.hpp"
+#include "engine/observer.hpp"
+
+namespace kedge::engine {
+
+std::int64_t monotonic_ns();
+
+class Worker {
+ public:
+  // Runs the batch and writes every request's answer. Expired and cancelled requests are dropped before the
+  // run; if the run fails, each request runs again alone and only the guilty one fails. What ran is kept for
+  // `observe`. `busy(lane)` must have been false, or the batch before it in that lane would go uncounted.
+  void run(Batch& batch, Lane& lane);
+  // Whether the lane still holds a batch that was not observed.
+  bool busy(const Lane& lane) const;
+  // Counts what ran since the last call. The requests must still live.
+  void observe();
+
+  // This thread's lane for a model.
+  Lane& lane(const std::shared_ptr<Model>& model);
+  // Drops the lanes of models that only this worker still holds, and folds closed epochs.
+  void tidy();
+  Observer& observer() { return observer_; }
+
+ private:
+  struct Ran {
+    std::shared_ptr<const Target> target;
+    Lane* lane;
+    std::vector<std::int64_t> queue_ns;
+    std::int64_t run_ns;
+    std::int64_t rows;
+  };
+  void drop_expired(Batch& batch, std::int64_t now);
+  std::string attempt(const Batch& batch, std::span<Request* const> requests, std::int64_t rows, Lane& lane);
+  void count(Ran& ran);
+  void fail(const Batch& batch, Request& request, Code code, std::string message);
+
+  std::unordered_map<std::uint64_t, std::unique_ptr<Lane>> lanes_;
+  std::vector<Ran> ran_;
+  std::size_t ran_count_ = 0;  // entries of `ran_` in use; the rest keep their memory
+  Observer observer_;
+};
+
+}  // namespace kedge::engine

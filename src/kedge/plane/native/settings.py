@@ -1,0 +1,79 @@
+"""A bundle as the settings of `kedge._dataplane.Plane.load`, and the rows it is warmed up with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from kedge.bundle import golden
+from kedge.dtypes import DTYPES
+from kedge.kernel.state import layout_digest
+from kedge.plane.native.tensors import Packed, pack
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kedge.bundle.contents import Bundle
+    from kedge.bundle.manifest import TensorSpec
+    from kedge.plane.contract import LoadOptions
+
+_KINDS: Final = {"probabilities": 1, "logits": 2, "label": 3, "value": 4}
+_MODES: Final = {"auto": 0, "inline": 1, "pool": 2}
+
+
+def load_settings(bundle: Bundle, options: LoadOptions, key: int) -> dict[str, Any]:
+    """What the extension needs to know of a bundle.
+
+    Raises:
+        KernelError: the reference does not fit the schema.
+    """
+    manifest, serving = bundle.manifest, bundle.serving
+    layout = bundle.layout()
+    names = [spec.name for spec in manifest.inputs]
+    outputs = [spec.name for spec in manifest.outputs]
+    prediction = serving.prediction if layout.classes or layout.scores else None
+    label = prediction.label_output if prediction else None
+    return {
+        "key": key,
+        "bundle": bundle.id,
+        "name": bundle.name,
+        "version": bundle.version,
+        "path": str(bundle.model_path),
+        "intra_op_threads": options.intra_op_threads or serving.execution.intra_op_threads,
+        "providers": list(serving.execution.providers),
+        "inputs": _specs(manifest.inputs),
+        "outputs": _specs(manifest.outputs),
+        "batchable": manifest.batchable,
+        "prediction_kind": _KINDS[prediction.kind] if prediction else 0,
+        "prediction_output": outputs.index(prediction.output) if prediction else 0,
+        "label_output": outputs.index(label) if label is not None else None,
+        "classes": list(prediction.classes) if prediction else [],
+        "max_batch": serving.batching.max_batch,
+        "max_queue_delay_us": serving.batching.max_queue_delay_us,
+        "max_queue": serving.batching.max_queue,
+        "execution": _MODES[serving.execution.mode],
+        "instances": serving.execution.instances,
+        "layout": layout,
+        "layout_digest": layout_digest(layout),
+        "layout_inputs": [names.index(tensor.name) for tensor in layout.tensors],
+    }
+
+
+def _specs(specs: Sequence[TensorSpec]) -> list[tuple[str, int, list[int]]]:
+    return [(spec.name, DTYPES[spec.dtype].onnx, list(spec.shape)) for spec in specs]
+
+
+def sample(bundle: Bundle) -> list[Packed]:
+    """One array an input, in the bundle's order: the golden rows, else zeros where a size is free."""
+    stated = {tensor.name: tensor for tensor in bundle.golden.inputs} if bundle.golden else {}
+    packed = []
+    for spec in bundle.manifest.inputs:
+        dtype = DTYPES[spec.dtype]
+        if spec.name in stated:
+            array = golden.decode(stated[spec.name])
+        else:
+            shape = tuple(1 if extent == -1 else extent for extent in spec.shape)
+            array = np.zeros(shape, dtype.numpy) if dtype.size else np.full(shape, b"", dtype=object)
+        packed.append(pack(dtype, array))
+    return packed
