@@ -64,7 +64,9 @@ def test_planted_faults_are_named_worst_first_and_the_answer_is_no(server: Any, 
     assert done.status == 1
     report = done.json
     assert report["verdict"] == "CRITICAL"
-    assert report["lines"][0]["name"] == "temp"
+    first, second = report["lines"][:2]
+    assert (first["name"], first["cause"]) == ("carrier", "pipeline"), "of equals the pipeline's faults come first"
+    assert (second["name"], second["cause"]) == ("temp", "data")
     found = lines(report)
     assert found["feature temp"]["reasons"][0].startswith("distribution moved up: mean 39.")
     assert found["feature carrier"]["reasons"][0] == "unseen category share 5.0 % (none in the reference)"

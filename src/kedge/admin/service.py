@@ -10,11 +10,12 @@ import grpc
 
 import kedge
 from kedge.admin.messages import drift_message
+from kedge.admin.watch import WATCHERS, Watch
 from kedge.errors import Code, ConfigError, KedgeError
 from kedge.proto import admin as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from kedge.config import Address
     from kedge.rollout.view import View
@@ -23,6 +24,7 @@ SERVICE: Final = "kedge.v1.Admin"
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
 """Of a question; no method takes more than a few names."""
 THREADS: Final = 4
+"""For questions; every watcher of verdicts holds one more."""
 
 log = logging.getLogger(__name__)
 _STATUS: Final = {status.value[0]: status for status in grpc.StatusCode}
@@ -42,12 +44,14 @@ class AdminServer:
     def __init__(self, address: Address, view: View) -> None:
         self._view = view
         options = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES))
-        self._server = grpc.server(ThreadPoolExecutor(THREADS, "kedge-admin"), options=options)
+        self._server = grpc.server(ThreadPoolExecutor(THREADS + WATCHERS, "kedge-admin"), options=options)
         methods: dict[str, tuple[Callable[[Any], Any], Any]] = {
             "GetStatus": (self.status, pb.GetStatusRequest),
             "GetDriftReport": (self.drift, pb.GetDriftReportRequest),
         }
         handlers = {name: _handler(call, request) for name, (call, request) in methods.items()}
+        self._watch = Watch(view)
+        handlers["WatchVerdicts"] = _stream_handler(self._watch.stream, pb.WatchVerdictsRequest)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
         try:
             port = self._server.add_insecure_port(str(address))
@@ -58,6 +62,7 @@ class AdminServer:
 
     def stop(self, grace: float = 1.0) -> None:
         """Refuse new calls and give those under way `grace` seconds."""
+        self._watch.stop()
         self._server.stop(grace).wait()
 
     def status(self, request: pb.GetStatusRequest) -> pb.ServerStatus:
@@ -105,6 +110,21 @@ def _handler(call: Callable[[Any], Any], request: Any) -> Any:
             context.abort(_STATUS[Code.INTERNAL.value], "internal fault; the server's log says more")
 
     return grpc.unary_unary_rpc_method_handler(
+        answer, request_deserializer=request.FromString, response_serializer=lambda reply: reply.SerializeToString()
+    )
+
+
+def _stream_handler(call: Callable[[Any, Callable[[], bool]], Iterator[Any]], request: Any) -> Any:
+    def answer(message: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            yield from call(message, context.is_active)
+        except KedgeError as error:
+            context.abort(_STATUS[error.code.value], str(error))
+        except Exception:
+            log.exception("an admin stream failed")
+            context.abort(_STATUS[Code.INTERNAL.value], "internal fault; the server's log says more")
+
+    return grpc.unary_stream_rpc_method_handler(
         answer, request_deserializer=request.FromString, response_serializer=lambda reply: reply.SerializeToString()
     )
 

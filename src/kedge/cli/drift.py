@@ -10,7 +10,9 @@ import typer
 from rich.markup import escape
 
 from kedge.cli.common import NO, JsonFlag, emit, examples, new_app, table
+from kedge.cli.drift_watch import follow
 from kedge.cli.moments import duration, moment, shown
+from kedge.cli.verdicts import STYLES, cause_name
 from kedge.client import AdminClient
 from kedge.errors import ConfigError
 from kedge.proto import admin as pb
@@ -18,7 +20,6 @@ from kedge.proto import admin as pb
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-STYLES: Final = {"OK": "green", "WARN": "yellow", "CRITICAL": "bold red", "INSUFFICIENT": "dim"}
 FAULT_SHOWN: Final = 0.0005
 """Share from which a kind of unusable value is worth a place in the table."""
 REASONS_SHOWN: Final = 2
@@ -31,6 +32,7 @@ app = new_app()
         "kedge drift flights-late",
         "kedge drift flights-late --last 1h --plot drift.html",
         "kedge drift flights-late --since 2013-07-01T00:00+00:00 --json",
+        "kedge drift flights-late --watch",
     )
 )
 def drift(
@@ -44,19 +46,31 @@ def drift(
     plot: Annotated[
         Path | None, typer.Option(help="Also draw every distribution: .html (self-contained) or .png.")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show how everything stands as it changes, until interrupted.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Compare what was served with a model's reference.
 
     One line a feature, prediction, score and confidence measure, the worst first. PSI* and JS* are the population
     stability index and the Jensen-Shannon distance less what sampling alone gives. The window is everything the server
-    remembers unless --since or --last says otherwise.
+    remembers unless --since or --last says otherwise. What moved must have moved in both halves of it. The cause says
+    whose problem it is: "data" where the world moved, "pipeline" where values are missing, invalid, unseen, out of
+    range, stuck or in another unit, "model" where only predictions moved.
+
+    With --watch, what the server's evaluator finds as it looks once a second, errors and latency included.
 
     Exit status: 0 if nothing is critical (warnings and too little data included), 1 if something is CRITICAL, 2 for bad
     input.
     """
     if since is not None and last is not None:
         raise ConfigError("--since and --last both say where the window begins; give one")
+    if watch:
+        if since is not None or last is not None or plot is not None:
+            raise ConfigError("--watch shows what stands now; it takes no --since, --last or --plot")
+        follow(admin, model, as_json=as_json)
+        return
     draw = _drawer(plot)
     start = moment("--since", since) if since else time.time() - duration("--last", last) if last else 0.0
     with AdminClient(admin) as client:
@@ -92,17 +106,25 @@ def _payload(report: pb.DriftReport) -> dict[str, Any]:
         **{name: getattr(report, name) for name in fields},
         "smallest_detectable_psi": report.smallest_detectable_psi,
         "verdict": pb.Verdict.Name(report.verdict),
+        "estimate": {
+            name: getattr(report.estimate, name) for name in ("accuracy", "error", "reference", "rows", "enough")
+        }
+        if report.HasField("estimate")
+        else None,
         "lines": [_line_payload(line) for line in report.lines],
     }
 
 
 def _line_payload(line: pb.DriftLine) -> dict[str, Any]:
-    fields = ("psi", "js", "psi_warn", "psi_critical", "natural_variation", "rows", "reference_rows")
+    fields = ("psi", "js", "w1", "rise", "p_value", "windows", "psi_warn", "psi_critical", "natural_variation", "rows")
     return {
         "subject": line.subject,
         "name": line.name,
         "kind": line.kind,
         "verdict": pb.Verdict.Name(line.verdict),
+        "cause": cause_name(line.cause) or None,
+        "test": line.test,
+        "reference_rows": line.reference_rows,
         **{name: getattr(line, name) for name in fields},
         "reasons": list(line.reasons),
         "faults": {
@@ -126,6 +148,7 @@ def _text(report: pb.DriftReport) -> list[RenderableType]:
     grid = table(
         None,
         "verdict",
+        "cause",
         "subject",
         "name",
         "PSI*",
@@ -140,6 +163,7 @@ def _text(report: pb.DriftReport) -> list[RenderableType]:
         faults = [f"{f.kind} {100 * f.share:.2g} %" for f in line.faults if f.share >= FAULT_SHOWN]
         grid.add_row(
             f"[{STYLES[verdict]}]{verdict}[/]",
+            cause_name(line.cause),
             line.subject,
             escape(line.name),
             f"{line.psi:.3f}",
@@ -148,7 +172,20 @@ def _text(report: pb.DriftReport) -> list[RenderableType]:
             ", ".join(faults),
             escape("; ".join(line.reasons[:REASONS_SHOWN])),
         )
-    return [*head, "", grid, "", _verdict(report)]
+    return [*head, "", grid, "", _verdict(report), *_estimate(report)]
+
+
+def _estimate(report: pb.DriftReport) -> list[RenderableType]:
+    guess = report.estimate
+    if not report.HasField("estimate") or not guess.rows:
+        return []
+    if not guess.enough:
+        return ["accuracy cannot be estimated: the model's confidence is such as its calibration hardly saw"]
+    text = (
+        f"estimated accuracy {100 * guess.accuracy:.1f} % ± {200 * guess.error:.1f} ({100 * guess.reference:.1f} % "
+        "measured on calibration data). An estimate from confidence alone: without labels it cannot see concept drift"
+    )
+    return [text]
 
 
 def _verdict(report: pb.DriftReport) -> str:

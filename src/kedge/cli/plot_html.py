@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 
 from kedge.cli.moments import shown
+from kedge.cli.verdicts import cause_name
 from kedge.proto import admin as pb
 
 if TYPE_CHECKING:
@@ -84,8 +85,9 @@ def card(line: pb.DriftLine) -> str:
     subject = "" if line.subject == "feature" else f'<span class="soft">{escape(line.subject)} </span>'
     lines = f"(warns at {line.psi_warn:.2f}, critical at {line.psi_critical:.2f})"
     why = escape("; ".join(line.reasons).replace("->", "→")) or "within its lines"
+    cause = f" · {name}" if (name := cause_name(line.cause)) else ""
     return f"""<article><header class="line"><h2>{subject}{escape(line.name)}</h2>
-<span class="chip {verdict}">{verdict}</span></header>
+<span class="chip {verdict}">{verdict}{cause}</span></header>
 <p class="soft">PSI* {line.psi:.3f} {lines}, JS* {line.js:.3f}</p>
 <p class="why">{why}</p>
 {bars(line.cells, f"{line.name}: reference against current")}</article>"""

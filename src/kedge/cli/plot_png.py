@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from kedge.cli.verdicts import cause_name
 from kedge.errors import ConfigError
 from kedge.proto import admin as pb
 
@@ -53,6 +54,7 @@ def write(report: pb.DriftReport, path: Path) -> None:
 
 def _chart(place: Any, line: pb.DriftLine) -> None:
     verdict = pb.Verdict.Name(line.verdict)
+    cause = f" ({whose})" if (whose := cause_name(line.cause)) else ""
     name = line.name if line.subject == "feature" else f"{line.subject} {line.name}"
     current, reference = max(1, sum(c.count for c in line.cells)), max(1, sum(c.reference_count for c in line.cells))
     where = range(len(line.cells))
@@ -71,7 +73,7 @@ def _chart(place: Any, line: pb.DriftLine) -> None:
         list(where)[::every], [_short(c.label) for c in line.cells][::every], rotation=35, ha="right", fontsize=7
     )
     place.set_title(
-        f"{_short(name, 36)}   PSI* {line.psi:.3f}   {verdict}", fontsize=10, color=COLOURS[verdict], loc="left"
+        f"{_short(name, 36)}   PSI* {line.psi:.3f}   {verdict}{cause}", fontsize=10, color=COLOURS[verdict], loc="left"
     )
     place.tick_params(axis="y", labelsize=8)
     place.yaxis.set_major_formatter("{x:g} %")

@@ -10,6 +10,8 @@ from kedge.client.calls import ADMIN, OPTIONS, failure, method
 from kedge.proto import admin as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from google.protobuf.message import Message
 
 _M = TypeVar("_M", bound="Message")
@@ -47,6 +49,25 @@ class AdminClient:
             UnreachableError: nothing answers at the address.
         """
         return self._call("GetDriftReport", pb.GetDriftReportRequest(model=model, since=since), pb.DriftReport)
+
+    def watch(self, model: str = "") -> Iterator[pb.Verdicts]:
+        """How everything stands, then every change, until the caller stops or the server ends.
+
+        Raises:
+            RequestError: no such model, or too many watch already.
+            UnreachableError: nothing answers at the address, or it went away.
+        """
+        call = self._channel.unary_stream(
+            ADMIN + "WatchVerdicts",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=pb.Verdicts.FromString,
+        )(pb.WatchVerdictsRequest(model=model))
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise failure(error, self.address) from error
+        finally:
+            call.cancel()
 
     def close(self) -> None:
         """Close the connection."""

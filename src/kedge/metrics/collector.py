@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 import kedge
 from kedge.kernel.latency import latency_lower
+from kedge.metrics.verdicts import families
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,12 +20,6 @@ if TYPE_CHECKING:
     from kedge.monitor.panes import Key
     from kedge.rollout.view import View
 
-DRIFT_SECONDS: Final = 3600.0
-"""Window of the drift gauges: the last hour."""
-MAX_DRIFT_LINES: Final = 100
-"""Drift gauges a model, the worst: a model of 4,096 features must not flood a Prometheus server."""
-MAX_MODELS: Final = 64
-"""Models, in order of name, that have drift gauges."""
 BOUNDS: Final = tuple(2**power for power in range(13, 37))
 """Upper bounds of latency buckets, in nanoseconds: 8.2 us to 69 s. Powers of two are borders of the kernel's own
 buckets, so that cumulative counts are exact."""
@@ -73,7 +68,7 @@ class Collector:
         )
         yield self._live()
         yield from self._traffic()
-        yield self._drift()
+        yield from families(view)
 
     def _live(self) -> Metric:
         family = GaugeMetricFamily(
@@ -107,24 +102,6 @@ class Collector:
     def _labels(self, key: Key) -> tuple[str, str, str]:
         bundle = self._view.bundle(key.bundle)
         return bundle.name, bundle.version, key.arm
-
-    def _drift(self) -> Metric:
-        family = GaugeMetricFamily(
-            "kedge_feature_drift_psi",
-            "Corrected PSI of the last hour's traffic against the live bundle's reference; the worst 100 a model. "
-            "Missing where the window is too small to judge.",
-            labels=("model", "version", "subject", "name"),
-        )
-        since = self._view.clock() - DRIFT_SECONDS
-        self._view.take_pane()
-        for live in self._view.live()[:MAX_MODELS]:
-            if live.bundle.distributions is None:
-                continue
-            report = self._view.drift(live.bundle.name, since, fresh=False)
-            for line in report.lines[:MAX_DRIFT_LINES]:
-                if line.verdict.value != "INSUFFICIENT":
-                    family.add_metric((report.model, report.version, line.subject, line.name), line.psi)
-        return family
 
 
 def histogram(counts: NDArray[np.int64]) -> tuple[list[tuple[str, float]], float]:

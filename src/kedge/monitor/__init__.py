@@ -1,1 +1,1 @@
-"""Counts over time, and what they say: panes, windows and drift against a bundle's reference."""
+"""Counts over time, and what they say: panes and windows, rules and charts, the evaluator and its verdicts."""

@@ -1,110 +1,110 @@
-"""Drift of what was served against what the bundle was built on: effects, lines they are held against, verdicts.
+"""A report on demand: any stretch of time against the reference, by the rules that the evaluator applies every second.
 
-Pure functions on counts. A window below the minimum size is never judged.
+The stretch is parted in two halves, and a line that moved must have moved in both. Where it cannot be parted, or the
+halves are too small, the whole is one window: a question asked once needs no second witness, but the report says so.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from kedge.kernel.snapshot import Counts
-from kedge.monitor.histograms import pairs
-from kedge.monitor.reasons import explain
-from kedge.monitor.report import Cell, Fault, Line, Report, Verdict
-from kedge.stats import js_distance, psi_corrected
-from kedge.stats.sensitivity import minimum_window, smallest_psi
+from kedge.monitor.confidence import estimate
+from kedge.monitor.judgements import Evidence, drift_judgement, fault_judgements, faults
+from kedge.monitor.report import Cell, Line, Report
+from kedge.monitor.rules import Drift, agree, fault_level, judge
+from kedge.monitor.track import FAULT_SHARE
+from kedge.monitor.verdict import Cause, Span, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from kedge.bundle.contents import Bundle
-    from kedge.bundle.manifest import MonitorConfig
-    from kedge.monitor.histograms import Pair
-    from kedge.monitor.panes import Window
+    from kedge.monitor import panes
+    from kedge.monitor.frame import Frame
 
-FAULT_RISE: Final = 0.03
-FAULT_RATIO: Final = 1.5
-"""A kind of unusable value warns where its share q has q - p >= 0.03 and q >= 1.5 p."""
+ONE_WINDOW = "seen in one window, which could not be parted in two"
 
 
-def judge(bundle: Bundle, window: Window) -> Report:
-    """Compare the traffic of a window with the reference of its bundle.
+def report(frame: Frame, parts: Sequence[panes.Window], claims: Mapping[int, str] | None = None) -> Report:
+    """Compare traffic with the reference of its bundle.
 
-    Raises:
-        BundleError: the bundle carries no reference, or one that does not fit it.
+    Args:
+        frame: of the bundle.
+        parts: two disjoint windows running, or one, or none (as `Panes.halves` gives them).
+        claims: by line: what points at the pipeline.
     """
-    counts = window.counts if window.counts is not None else Counts.zero(bundle.layout())
-    both = list(pairs(bundle, counts))
-    lines = [_line(pair, bundle.serving.monitor, len(both)) for pair in both]
-    lines.sort(key=lambda line: (-line.verdict.rank, -line.psi, line.name))
-    cells = max((_occupied(pair) for pair in both), default=2)
-    reference = bundle.distributions
+    counted = [(part, part.counts) for part in parts if part.counts is not None]
+    whole = sum((counts for _, counts in counted), start=Counts.zero(frame.layout))
+    start, end = (counted[0][0].start, counted[-1][0].end) if counted else (0.0, 0.0)
+    budget = FAULT_SHARE * frame.bundle.serving.monitor.alarm_budget_per_day
+    judged = judge(frame, whole.words, Span(start, end, whole.rows), fault_level(budget, end - start))
+    windows = tuple(
+        judge(frame, counts.words, Span(part.start, part.end, counts.rows), 0.0) for part, counts in counted
+    )
+    known = claims or {}
+    alone = Evidence.of(frame, (judged,), Drift(judged.moved, judged.far), known)
+    both = Evidence.of(frame, windows, agree(frame, *windows), known) if len(windows) == 2 else alone
+    lines = [_line(frame, i, alone, both, known.get(i, "")) for i in range(len(frame.sides))]
+    lines.sort(key=lambda line: (-line.verdict.rank, line.cause is not Cause.PIPELINE, -line.psi, line.name))
+    widest = int(frame.needed.argmax()) if len(frame.sides) else 0
     return Report(
-        model=bundle.name,
-        version=bundle.version,
-        bundle=bundle.id,
-        window_start=window.start,
-        window_end=window.end,
-        rows=counts.rows,
-        reference_rows=reference.rows if reference else 0,
-        minimum_rows=minimum_window(cells, max(1, len(both))),
-        smallest_detectable_psi=smallest_psi(counts.rows, cells, max(1, len(both))) if counts.rows else 0.0,
-        verdict=_worst(lines),
+        model=frame.bundle.name,
+        version=frame.bundle.version,
+        bundle=frame.bundle.id,
+        window_start=start,
+        window_end=end,
+        rows=whole.rows,
+        reference_rows=frame.reference_rows,
+        minimum_rows=int(frame.needed.max(initial=0)),
+        smallest_detectable_psi=frame.smallest(widest, whole.rows) if len(frame.sides) else 0.0,
+        verdict=max((line.verdict for line in lines), key=lambda verdict: verdict.rank, default=Verdict.INSUFFICIENT),
         lines=tuple(lines),
+        estimate=estimate(frame.bundle, whole),
     )
 
 
-def _worst(lines: Sequence[Line]) -> Verdict:
-    """The worst line; INSUFFICIENT only where nothing could be judged or nothing worse was found."""
-    return max((line.verdict for line in lines), key=lambda verdict: verdict.rank, default=Verdict.INSUFFICIENT)
-
-
-def _occupied(pair: Pair) -> int:
-    return max(2, int(np.count_nonzero((pair.reference > 0) | (pair.current > 0))))
-
-
-def _line(pair: Pair, config: MonitorConfig, lines: int) -> Line:
-    rows, reference_rows = int(pair.current.sum()), int(pair.reference.sum())
-    effect = float(psi_corrected(pair.reference, pair.current))
-    faults = tuple(
-        Fault(kind, _share(pair.current, cells), _share(pair.reference, cells)) for kind, cells in pair.faults
-    )
-    warn, critical = max(config.psi_warn, pair.natural_variation), max(config.psi_critical, pair.natural_variation)
-    needed = minimum_window(_occupied(pair), lines)
-    verdict, reasons = Verdict.OK, tuple[str, ...]()
-    if rows < needed:
-        verdict, reasons = Verdict.INSUFFICIENT, (f"{rows:,} rows in the window; {needed:,} are needed",)
-    elif effect >= warn or any(map(_broken, faults)):
-        verdict = Verdict.CRITICAL if effect >= critical else Verdict.WARN
-        reasons = explain(pair, faults)
+def _line(frame: Frame, line: int, alone: Evidence, both: Evidence, claim: str) -> Line:
+    whole = alone.windows[0]
+    side, found = frame.sides[line], whole.measures
+    evidence = both if all(window.judged[line] for window in both.windows) else alone
+    candidates = [
+        *fault_judgements(frame, "", line, whole),
+        drift_judgement(frame, "", line, evidence, claim=claim),
+    ]
+    worst = max(candidates, key=lambda item: item.verdict.rank)
+    verdict, reasons = worst.verdict, worst.reasons
+    if worst.test not in ("drift", "unit", ""):  # a fault says what; the drift beside it says how much moved
+        reasons = (*reasons, *(reason for reason in candidates[-1].reasons if reason not in reasons))
+    elif verdict.problem and len(evidence.windows) == 1:
+        reasons = (*reasons, ONE_WINDOW)
+    judged = bool(whole.judged[line])
+    if not judged and not verdict.problem:
+        verdict = Verdict.INSUFFICIENT
+        reasons = (f"{int(found.rows[line]):,} rows in the window; {int(frame.needed[line]):,} are needed",)
+    current = side.current(whole.words)
     return Line(
-        subject=pair.subject,
-        name=pair.name,
-        kind=pair.kind,
+        subject=side.subject,
+        name=side.name,
+        kind=side.kind,
         verdict=verdict,
-        psi=effect,
-        js=float(js_distance(pair.reference, pair.current, corrected=True)),
-        psi_warn=warn,
-        psi_critical=critical,
-        natural_variation=pair.natural_variation,
-        rows=rows,
-        reference_rows=reference_rows,
+        cause=worst.cause if verdict.problem else Cause.NONE,
+        test=worst.test,
+        psi=float(found.psi[line]),
+        js=float(found.js[line]),
+        w1=float(found.w1[line]),
+        rise=float(found.rise[line]),
+        p_value=float(found.p_value[line]),
+        windows=len(evidence.windows) if judged else 0,
+        psi_warn=float(frame.warn[line]),
+        psi_critical=float(frame.critical[line]),
+        natural_variation=side.natural_variation,
+        rows=int(found.rows[line]),
+        reference_rows=int(side.reference.sum()),
         reasons=reasons,
-        faults=faults,
+        faults=faults(frame, line, whole),
         cells=tuple(
-            Cell(pair.labels[i], int(pair.current[i]), int(pair.reference[i]))
-            for i in pair.order
-            if pair.current[i] or pair.reference[i]
+            Cell(side.labels[i], int(current[i]), int(side.reference[i]))
+            for i in side.order
+            if current[i] or side.reference[i]
         ),
     )
-
-
-def _share(counts: np.typing.NDArray[np.int64], cells: tuple[int, ...]) -> float:
-    total = int(counts.sum())
-    return int(counts[list(cells)].sum()) / total if total else 0.0
-
-
-def _broken(fault: Fault) -> bool:
-    return fault.share - fault.reference_share >= FAULT_RISE and fault.share >= FAULT_RATIO * fault.reference_share

@@ -1,4 +1,4 @@
-"""Both sides of every watched distribution as plain histograms: counts, and what each cell stands for."""
+"""Every watched distribution of a bundle: the reference's counts, where the kernel counts it, what cells stand for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from kedge.errors import BundleError
 from kedge.kernel import contract as k
+from kedge.kernel.state import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,16 +19,22 @@ if TYPE_CHECKING:
 
     from kedge.bundle.contents import Bundle
     from kedge.bundle.manifest import NumericReference
-    from kedge.kernel.snapshot import Counts, FeatureCounts
-    from kedge.monitor.report import Subject
+    from kedge.kernel.state import FeatureState
+    from kedge.monitor.verdict import Subject
 
-NUMERIC_FAULTS = (
+Faults = tuple[tuple[str, tuple[int, ...]], ...]
+
+NUMERIC_FAULTS: Faults = (
     ("missing", (k.MISSING,)),
     ("invalid", (k.NAN, k.POS_INF, k.NEG_INF)),
     ("out of range", (k.OUT_OF_RANGE,)),
 )
-CATEGORICAL_FAULTS = (("missing", (k.CAT_MISSING,)), ("invalid", (k.CAT_INVALID,)), ("unseen", (k.CAT_UNSEEN,)))
-CONFIDENCE_FAULTS = (("invalid", (k.CONFIDENCE_INVALID,)),)
+CATEGORICAL_FAULTS: Faults = (
+    ("missing", (k.CAT_MISSING,)),
+    ("invalid", (k.CAT_INVALID,)),
+    ("unseen", (k.CAT_UNSEEN,)),
+)
+CONFIDENCE_FAULTS: Faults = (("invalid", (k.CONFIDENCE_INVALID,)),)
 
 
 @dataclass(frozen=True)
@@ -38,66 +45,92 @@ class Moments:
     std: float
 
 
-@dataclass(frozen=True)
-class Pair:
-    """One distribution, current against reference.
+@dataclass(frozen=True, eq=False)
+class Side:
+    """The reference's side of one distribution.
 
     Attributes:
-        subject, name, kind: as in `kedge.monitor.report.Line`.
-        reference, current: int64 counts over the same cells.
+        subject, name: what is watched.
+        kind: ``numeric`` or ``categorical``.
+        place: where the kernel's words count the same cells.
+        reference: [cells] int64.
         labels: what each cell stands for.
         order: cells in order of value, for display.
         faults: name and cells of each kind of unusable value.
-        reference_moments, current_moments: of a numeric one, else None.
+        positions: of a numeric one, a value for every cell that stands for values; else empty.
+        center, scale: of the kernel's moments; scale 0 where there are none.
+        moments: of the reference; None where there are none.
         natural_variation: PSI* of the reference against itself over time; 0 if unknown.
     """
 
     subject: Subject
     name: str
     kind: Literal["numeric", "categorical"]
+    place: slice
     reference: NDArray[np.int64]
-    current: NDArray[np.int64]
     labels: tuple[str, ...]
     order: tuple[int, ...]
-    faults: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    reference_moments: Moments | None = None
-    current_moments: Moments | None = None
+    faults: Faults = ()
+    positions: tuple[tuple[int, float], ...] = ()
+    center: float = 0.0
+    scale: float = 0.0
+    moments: Moments | None = None
     natural_variation: float = 0.0
 
+    def current(self, words: NDArray[np.int64]) -> NDArray[np.int64]:
+        """[cells] counted."""
+        return words[self.place]
 
-def pairs(bundle: Bundle, counts: Counts) -> Iterator[Pair]:
-    """Every distribution that the bundle has a reference of and the counts cover.
+    def now(self, words: NDArray[np.int64]) -> Moments | None:
+        """Moments of what was counted; None where there are none to compare with."""
+        if self.moments is None:
+            return None
+        n = int(words[self.place][: k.OVERFLOW + 1].sum())
+        if not n:
+            return Moments(math.nan, math.nan)
+        first, second = int(words[self.place.stop]) / n, int(words[self.place.stop + 1]) / n
+        return Moments(self.center + first / self.scale, math.sqrt(max(0.0, second - first * first)) / self.scale)
+
+
+def sides(bundle: Bundle) -> tuple[Side, ...]:
+    """Every distribution that the bundle has a reference of; none without a reference.
 
     Raises:
-        BundleError: the bundle has no reference, or one of another shape than its layout.
+        BundleError: the reference is of another shape than its layout.
     """
+    return tuple(_sides(bundle)) if bundle.distributions is not None else ()
+
+
+def _sides(bundle: Bundle) -> Iterator[Side]:
     reference = bundle.distributions
-    if reference is None:
-        raise BundleError(
-            f"bundle {bundle.name} {bundle.version} carries no reference distributions, so there is no drift to "
-            "measure; build it with 'data' in its spec"
-        )
-    layout = counts.layout
-    for ref, feature, now in zip(reference.features, layout.features, counts.features, strict=True):
+    assert reference is not None  # noqa: S101 - `sides` looked
+    layout = bundle.layout()
+    state = state_of(layout)
+    for ref, feature, place in zip(reference.features, layout.features, state.features, strict=True):
         if ref.kind == "numeric":
-            yield _numeric("feature", ref, now)
+            yield _numeric("feature", ref, place)
         elif isinstance(feature, k.CategoricalFeature):
-            yield _categorical(ref.name, ref.counts, feature.vocabulary, now.slots, ref.natural_variation)
+            yield _categorical(ref.name, ref.counts, feature.vocabulary, place, ref.natural_variation)
+    # Classes and confidence are functions of the scores (and those of the features), and no function varies more than
+    # what it is made of; the reference measures the latter.
+    varying = reference.scores or reference.features
+    natural = max((item.natural_variation for item in varying), default=0.0)
     classes = bundle.serving.prediction.classes if bundle.serving.prediction else ()
     if reference.classes and layout.classes:
         known = _fit(reference.classes, layout.classes + 1, "classes", pad=True)
         labels = (*classes, "other")
-        yield Pair("prediction", "class", "categorical", known, counts.classes, labels, tuple(range(len(labels))))
-    scores = list(zip(reference.scores, counts.scores, strict=False))
-    for ref, now in scores[1:] if layout.classes == 2 else scores:  # of two probabilities one says all
-        yield _numeric("score", ref, now)
-    for name, values, current in (
-        ("top", reference.top, counts.top),
-        ("margin", reference.margin, counts.margin),
-        ("entropy", reference.entropy, counts.entropy),
+        order = tuple(range(len(labels)))
+        yield Side("prediction", "class", "categorical", state.classes, known, labels, order, natural_variation=natural)
+    scores = list(zip(reference.scores, state.scores, strict=False))
+    for ref, place in scores[1:] if layout.classes == 2 else scores:  # of two probabilities one says all
+        yield _numeric("score", ref, place)
+    for name, values, slots in (
+        ("top", reference.top, state.top),
+        ("margin", reference.margin, state.margin),
+        ("entropy", reference.entropy, state.entropy),
     ):
-        if values and len(current):
-            yield _confidence(name, values, current)
+        if values and layout.classes:
+            yield _confidence(name, values, slots, natural)
 
 
 def _fit(counts: Sequence[int], cells: int, name: str, *, pad: bool = False) -> NDArray[np.int64]:
@@ -108,67 +141,64 @@ def _fit(counts: Sequence[int], cells: int, name: str, *, pad: bool = False) -> 
     return array
 
 
-def _numeric(subject: Subject, ref: NumericReference, now: FeatureCounts) -> Pair:
+def _numeric(subject: Subject, ref: NumericReference, place: FeatureState) -> Side:
     reference = _fit(ref.counts, k.NUMERIC_SLOTS, ref.name)
     labels = [""] * k.NUMERIC_SLOTS
     at: dict[int, float] = {}
+    positions: dict[int, float] = {k.UNDERFLOW: ref.edges[0], k.OVERFLOW: ref.edges[-1]}
     for i, (low, high) in enumerate(zip(ref.edges, ref.edges[1:], strict=False)):
         labels[i] = f"[{low:.4g}, {high:.4g})"
         at[i] = low
+        positions[i] = ref.bin_means[i] if i < len(ref.bin_means) else low / 2 + high / 2
     for i, atom in enumerate(ref.atoms):
         labels[k.FIRST_ATOM + i] = f"= {atom:.4g}"
-        at[k.FIRST_ATOM + i] = atom
+        at[k.FIRST_ATOM + i] = positions[k.FIRST_ATOM + i] = atom
     labels[k.UNDERFLOW], labels[k.OVERFLOW] = f"< {ref.edges[0]:.4g}", f">= {ref.edges[-1]:.4g}"
     at[k.UNDERFLOW], at[k.OVERFLOW] = -math.inf, math.inf
     named = {k.OUT_OF_RANGE: "out of range", k.NAN: "NaN", k.POS_INF: "+inf", k.NEG_INF: "-inf", k.MISSING: "missing"}
     for slot, label in named.items():
         labels[slot] = label
     order = (*sorted(at, key=lambda slot: (at[slot], slot >= k.FIRST_ATOM)), *named)
-    return Pair(
+    ordered = tuple(sorted(positions.items(), key=lambda item: (item[1], item[0])))
+    return Side(
         subject,
         ref.name,
         "numeric",
+        place.slots,
         reference,
-        now.slots,
         tuple(labels),
         order,
         NUMERIC_FAULTS,
-        _reference_moments(ref, reference),
-        _current_moments(ref, now),
+        ordered,
+        ref.center,
+        ref.scale,
+        _moments(ordered, reference),
         ref.natural_variation,
     )
 
 
-def _reference_moments(ref: NumericReference, counts: NDArray[np.int64]) -> Moments:
+def _moments(positions: tuple[tuple[int, float], ...], counts: NDArray[np.int64]) -> Moments:
     """From bin means and atoms: the mean is exact, the deviation misses the (small) spread inside bins."""
-    middles = ref.bin_means or tuple((a + b) / 2 for a, b in zip(ref.edges, ref.edges[1:], strict=False))
-    values = np.concatenate([np.asarray(middles, dtype=np.float64), np.asarray(ref.atoms, dtype=np.float64)])
-    weights = np.concatenate([counts[: len(middles)], counts[k.FIRST_ATOM : k.FIRST_ATOM + len(ref.atoms)]])
+    weights = counts[[slot for slot, _ in positions]]
     if not weights.sum():
         return Moments(math.nan, math.nan)
+    values = np.array([value for _, value in positions])
     mean = float(np.average(values, weights=weights))
     return Moments(mean, math.sqrt(float(np.average((values - mean) ** 2, weights=weights))))
 
 
-def _current_moments(ref: NumericReference, now: FeatureCounts) -> Moments:
-    if not now.n:
-        return Moments(math.nan, math.nan)
-    mean = now.sum_q / now.n
-    return Moments(ref.center + mean / ref.scale, math.sqrt(max(0.0, now.sum_q2 / now.n - mean * mean)) / ref.scale)
-
-
 def _categorical(
-    name: str, counts: Sequence[int], vocabulary: Sequence[Any], now: NDArray[np.int64], natural_variation: float
-) -> Pair:
+    name: str, counts: Sequence[int], vocabulary: Sequence[Any], place: FeatureState, natural_variation: float
+) -> Side:
     labels = [str(value) for value in vocabulary] + [""] * (k.CAT_OTHER - len(vocabulary))
     labels += ["other known", "unseen", "missing", "invalid"]
     order = (*range(len(vocabulary)), *range(k.CAT_OTHER, k.CATEGORICAL_SLOTS))
-    return Pair(
+    return Side(
         "feature",
         name,
         "categorical",
+        place.slots,
         _fit(counts, k.CATEGORICAL_SLOTS, name),
-        now,
         tuple(labels),
         order,
         CATEGORICAL_FAULTS,
@@ -176,11 +206,13 @@ def _categorical(
     )
 
 
-def _confidence(name: str, counts: Sequence[int], now: NDArray[np.int64]) -> Pair:
+def _confidence(name: str, counts: Sequence[int], place: slice, natural: float) -> Side:
     width = 1 / k.CONFIDENCE_BINS
     labels = [f"[{i * width:.2f}, {(i + 1) * width:.2f})" for i in range(k.CONFIDENCE_BINS)]
     labels += [""] * (k.CONFIDENCE_SLOTS - len(labels))
     labels[k.CONFIDENCE_INVALID] = "invalid"
     order = (*range(k.CONFIDENCE_BINS), k.CONFIDENCE_INVALID)
     known = _fit(counts, k.CONFIDENCE_SLOTS, name, pad=True)
-    return Pair("confidence", name, "numeric", known, now, tuple(labels), order, CONFIDENCE_FAULTS)
+    return Side(
+        "confidence", name, "numeric", place, known, tuple(labels), order, CONFIDENCE_FAULTS, natural_variation=natural
+    )

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from kedge.monitor.histograms import Pair
+    from numpy.typing import NDArray
+
+    from kedge.monitor.histograms import Side
     from kedge.monitor.report import Fault
 
 MEAN_SHIFT: Final = 0.1
@@ -21,9 +23,9 @@ FAULT_RATIO: Final = 1.5
 CELLS_NAMED: Final = 2
 
 
-def explain(pair: Pair, faults: tuple[Fault, ...]) -> tuple[str, ...]:
-    """Reasons for a line that moved, strongest first; at least one."""
-    return (*_faults(faults), *(_numeric(pair) if pair.reference_moments else ()), *_cells(pair))
+def explain(side: Side, words: NDArray[np.int64], faults: tuple[Fault, ...]) -> tuple[str, ...]:
+    """Reasons for a line that moved, strongest first; at least one where any share changed."""
+    return (*_faults(faults), *_numeric(side, words), *_cells(side, words))
 
 
 def _faults(faults: tuple[Fault, ...]) -> list[str]:
@@ -31,18 +33,19 @@ def _faults(faults: tuple[Fault, ...]) -> list[str]:
         f for f in faults if f.share - f.reference_share >= FAULT_SHARE and f.share >= FAULT_RATIO * f.reference_share
     ]
     grown.sort(key=lambda fault: fault.reference_share - fault.share)
-    return [_fault(fault) for fault in grown]
+    return [fault_reason(fault) for fault in grown]
 
 
-def _fault(fault: Fault) -> str:
+def fault_reason(fault: Fault) -> str:
+    """``missing share 1.9 % -> 100 %``."""
     what = "unseen category" if fault.kind == "unseen" else fault.kind
     if fault.reference_share == 0:
         return f"{what} share {percent(fault.share)} (none in the reference)"
     return f"{what} share {percent(fault.reference_share)} -> {percent(fault.share)}"
 
 
-def _numeric(pair: Pair) -> list[str]:
-    before, now = pair.reference_moments, pair.current_moments
+def _numeric(side: Side, words: NDArray[np.int64]) -> list[str]:
+    before, now = side.moments, side.now(words)
     if before is None or now is None or math.isnan(before.mean) or math.isnan(now.mean):
         return []
     moved = now.mean - before.mean
@@ -55,15 +58,16 @@ def _numeric(pair: Pair) -> list[str]:
     return []
 
 
-def _cells(pair: Pair) -> list[str]:
+def _cells(side: Side, words: NDArray[np.int64]) -> list[str]:
     """The cells whose share changed most."""
-    p = pair.reference / max(1, pair.reference.sum())
-    q = pair.current / max(1, pair.current.sum())
-    named = {cell for _, cells in pair.faults for cell in cells}
+    current = side.current(words)
+    p = side.reference / max(1, side.reference.sum())
+    q = current / max(1, current.sum())
+    named = {cell for _, cells in side.faults for cell in cells}
     change = np.abs(q - p)
     worst = [int(i) for i in np.argsort(-change, kind="stable") if int(i) not in named and change[i] > 0]
-    quote = "'" if pair.kind == "categorical" else ""
-    return [f"share of {quote}{pair.labels[i]}{quote}: {percent(p[i])} -> {percent(q[i])}" for i in worst[:CELLS_NAMED]]
+    quote = "'" if side.kind == "categorical" else ""
+    return [f"share of {quote}{side.labels[i]}{quote}: {percent(p[i])} -> {percent(q[i])}" for i in worst[:CELLS_NAMED]]
 
 
 def percent(share: float) -> str:

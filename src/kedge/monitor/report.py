@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-Subject = Literal["feature", "prediction", "score", "confidence"]
-
-
-class Verdict(Enum):
-    """How a line or a report stands."""
-
-    OK = "OK"
-    INSUFFICIENT = "INSUFFICIENT"
-    WARN = "WARN"
-    CRITICAL = "CRITICAL"
-
-    @property
-    def rank(self) -> int:
-        """Larger is worse."""
-        return list(Verdict).index(self)
+if TYPE_CHECKING:
+    from kedge.monitor.verdict import Cause, Subject, Verdict
 
 
 @dataclass(frozen=True)
@@ -48,7 +34,13 @@ class Line:
     Attributes:
         subject, name: such as ``feature`` and ``temp``.
         kind: ``numeric`` or ``categorical``.
-        psi, js: effects, less what sampling alone gives (PSI* and JS* of STATISTICS).
+        verdict, cause: how it stands, and whose problem that is.
+        test: what decided, as in `kedge.monitor.verdict.Judgement`.
+        psi, js: effects, less what sampling alone gives: population stability index and Jensen-Shannon distance.
+        w1: Wasserstein-1 distance in reference standard deviations, likewise; 0 for what has no order.
+        rise: largest rise of one cell's share that also grew by half.
+        p_value: of the G-test over the whole window.
+        windows: disjoint windows that were judged: 2, 1 where traffic could not be parted, 0 where it was too little.
         psi_warn, psi_critical: the lines PSI* is held against; never below natural variation.
         natural_variation: PSI* the reference shows between its own blocks in time; 0 if unknown.
         rows, reference_rows: values counted on either side.
@@ -61,8 +53,14 @@ class Line:
     name: str
     kind: Literal["numeric", "categorical"]
     verdict: Verdict
+    cause: Cause
+    test: str
     psi: float
     js: float
+    w1: float
+    rise: float
+    p_value: float
+    windows: int
     psi_warn: float
     psi_critical: float
     natural_variation: float
@@ -71,6 +69,24 @@ class Line:
     reasons: tuple[str, ...]
     faults: tuple[Fault, ...]
     cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Accuracy estimated without labels, from confidence alone. Concept drift can fool it.
+
+    Attributes:
+        accuracy, error: the estimate and its standard error.
+        reference: the same estimate on the calibration data, where it is the accuracy that was measured.
+        rows: predictions it is made of.
+        enough: False where too many of them have a confidence that calibration hardly saw, or there are none.
+    """
+
+    accuracy: float
+    error: float
+    reference: float
+    rows: int
+    enough: bool
 
 
 @dataclass(frozen=True)
@@ -84,6 +100,7 @@ class Report:
         minimum_rows: rows from which the lines with most cells are judged.
         smallest_detectable_psi: PSI* a window of this size shows with 90 % power; 0 without traffic.
         verdict: the worst of the lines.
+        estimate: of the accuracy; None where the bundle has no calibration or predicts no classes.
     """
 
     model: str
@@ -97,3 +114,4 @@ class Report:
     smallest_detectable_psi: float
     verdict: Verdict
     lines: tuple[Line, ...]
+    estimate: Estimate | None = None

@@ -1,4 +1,4 @@
-"""The thread that closes a pane every few seconds."""
+"""The thread that has the counts looked at once a second."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PANE_SECONDS: Final = 10.0
+LOOK_SECONDS: Final = 1.0
 
 log = logging.getLogger(__name__)
 
 
 class Sampler:
-    """Calls `take` every `seconds` until stopped. A failure is logged and the next pane is tried.
+    """Calls `look` every `seconds` until stopped. A failure is logged, and the next look takes in what it missed.
 
     Args:
-        take: closes a pane.
-        seconds: between two panes.
+        look: takes in what was counted.
+        seconds: between two looks.
     """
 
-    def __init__(self, take: Callable[[], None], seconds: float = PANE_SECONDS) -> None:
-        self._take = take
+    def __init__(self, look: Callable[[], object], seconds: float = LOOK_SECONDS) -> None:
+        self._look = look
         self._seconds = seconds
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kedge-sampler", daemon=True)
@@ -33,13 +33,13 @@ class Sampler:
         self._thread.start()
 
     def stop(self) -> None:
-        """End, after the pane under way."""
+        """End, after the look under way."""
         self._ended.set()
         self._thread.join()
 
     def _run(self) -> None:
         while not self._ended.wait(self._seconds):
             try:
-                self._take()
+                self._look()
             except Exception:
-                log.exception("a pane could not be taken; its counts go into the next one")
+                log.exception("the counts could not be looked at; the next look takes in what this one missed")

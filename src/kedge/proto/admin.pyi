@@ -13,6 +13,13 @@ OK: int
 WARN: int
 CRITICAL: int
 INSUFFICIENT: int
+Cause: EnumTypeWrapper
+CAUSE_UNSPECIFIED: int
+NONE: int
+DATA: int
+PIPELINE: int
+MODEL: int
+SYSTEM: int
 class GetStatusRequest(Message):
     model: str
     def __init__(
@@ -71,6 +78,77 @@ class GetDriftReportRequest(Message):
         model: str | None = ...,
         since: float | None = ...,
     ) -> None: ...
+class WatchVerdictsRequest(Message):
+    model: str
+    def __init__(
+        self,
+        *,
+        model: str | None = ...,
+    ) -> None: ...
+class Verdicts(Message):
+    time: float
+    complete: bool
+    @property
+    def standings(self) -> containers.RepeatedCompositeFieldContainer[Standing]: ...
+    def __init__(
+        self,
+        *,
+        time: float | None = ...,
+        complete: bool | None = ...,
+        standings: Iterable[Standing] | None = ...,
+    ) -> None: ...
+class Standing(Message):
+    model: str
+    version: str
+    bundle: str
+    arm: str
+    subject: str
+    name: str
+    verdict: int
+    cause: int
+    test: str
+    effect: float
+    line: float
+    statistic: float
+    p_value: float
+    @property
+    def windows(self) -> containers.RepeatedCompositeFieldContainer[Span]: ...
+    rows: int
+    smallest_detectable: float
+    @property
+    def reasons(self) -> containers.RepeatedScalarFieldContainer[str]: ...
+    def __init__(
+        self,
+        *,
+        model: str | None = ...,
+        version: str | None = ...,
+        bundle: str | None = ...,
+        arm: str | None = ...,
+        subject: str | None = ...,
+        name: str | None = ...,
+        verdict: int | None = ...,
+        cause: int | None = ...,
+        test: str | None = ...,
+        effect: float | None = ...,
+        line: float | None = ...,
+        statistic: float | None = ...,
+        p_value: float | None = ...,
+        windows: Iterable[Span] | None = ...,
+        rows: int | None = ...,
+        smallest_detectable: float | None = ...,
+        reasons: Iterable[str] | None = ...,
+    ) -> None: ...
+class Span(Message):
+    start: float
+    end: float
+    rows: int
+    def __init__(
+        self,
+        *,
+        start: float | None = ...,
+        end: float | None = ...,
+        rows: int | None = ...,
+    ) -> None: ...
 class DriftReport(Message):
     model: str
     version: str
@@ -84,6 +162,8 @@ class DriftReport(Message):
     verdict: int
     @property
     def lines(self) -> containers.RepeatedCompositeFieldContainer[DriftLine]: ...
+    @property
+    def estimate(self) -> AccuracyEstimate: ...
     def __init__(
         self,
         *,
@@ -98,6 +178,22 @@ class DriftReport(Message):
         smallest_detectable_psi: float | None = ...,
         verdict: int | None = ...,
         lines: Iterable[DriftLine] | None = ...,
+        estimate: AccuracyEstimate | None = ...,
+    ) -> None: ...
+class AccuracyEstimate(Message):
+    accuracy: float
+    error: float
+    reference: float
+    rows: int
+    enough: bool
+    def __init__(
+        self,
+        *,
+        accuracy: float | None = ...,
+        error: float | None = ...,
+        reference: float | None = ...,
+        rows: int | None = ...,
+        enough: bool | None = ...,
     ) -> None: ...
 class DriftLine(Message):
     subject: str
@@ -117,6 +213,12 @@ class DriftLine(Message):
     def faults(self) -> containers.RepeatedCompositeFieldContainer[FaultShare]: ...
     @property
     def cells(self) -> containers.RepeatedCompositeFieldContainer[Cell]: ...
+    cause: int
+    test: str
+    w1: float
+    rise: float
+    p_value: float
+    windows: int
     def __init__(
         self,
         *,
@@ -134,6 +236,12 @@ class DriftLine(Message):
         reasons: Iterable[str] | None = ...,
         faults: Iterable[FaultShare] | None = ...,
         cells: Iterable[Cell] | None = ...,
+        cause: int | None = ...,
+        test: str | None = ...,
+        w1: float | None = ...,
+        rise: float | None = ...,
+        p_value: float | None = ...,
+        windows: int | None = ...,
     ) -> None: ...
 class FaultShare(Message):
     kind: str

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from kedge.errors import BundleError
 from kedge.kernel.snapshot import Counts
-from kedge.monitor.drift import judge
+from kedge.monitor.drift import report
+from kedge.monitor.evaluator import Evaluator
+from kedge.monitor.frame import Frame
+from kedge.monitor.measure import measure
 from kedge.monitor.panes import Key
 from kedge.plane import cells
 
@@ -16,9 +19,12 @@ if TYPE_CHECKING:
 
     from kedge.bundle.contents import Bundle
     from kedge.bundle.store import Store
-    from kedge.kernel.contract import Kernel, Layout
+    from kedge.kernel.contract import Kernel
+    from kedge.monitor.chart_store import ChartStore
+    from kedge.monitor.measure import Measures
     from kedge.monitor.panes import Panes
     from kedge.monitor.report import Report
+    from kedge.monitor.verdict import Judgement
     from kedge.plane.contract import DataPlane, RouteTable
     from kedge.rollout.live import Deployments, Live
 
@@ -26,16 +32,8 @@ SERVED_ARMS: Final = ("live", "control", "canary", "pinned")
 """Arms whose answers reach a client: all but shadow."""
 
 
-@dataclass(frozen=True)
-class Watched:
-    """A bundle, and how its counts are laid out."""
-
-    bundle: Bundle
-    layout: Layout
-
-
 class View:
-    """Live bundles, counts and drift. Thread-safe.
+    """Live bundles, counts, drift and verdicts. Thread-safe.
 
     Args:
         plane: whose counts.
@@ -45,6 +43,7 @@ class View:
         panes: counts over time.
         clock: seconds since 1970.
         ready: whether the server takes new work.
+        charts: where control charts survive a restart; None forgets them.
     """
 
     def __init__(
@@ -57,6 +56,7 @@ class View:
         panes: Panes,
         clock: Callable[[], float],
         ready: Callable[[], bool],
+        charts: ChartStore | None = None,
     ) -> None:
         self.plane = plane.name
         self.kernel = kernel.name
@@ -69,7 +69,8 @@ class View:
         self._panes = panes
         self._ready = ready
         self._lock = threading.Lock()
-        self._watched: dict[str, Watched] = {}
+        self._frames: dict[str, Frame] = {}
+        self.evaluator = Evaluator(clock, panes, self.frame, charts)
 
     def ready(self) -> bool:
         """Whether the server takes new work: some bundle is live and it does not drain."""
@@ -93,13 +94,13 @@ class View:
 
     def bundle(self, identity: str) -> Bundle:
         """A bundle of the store."""
-        return self._watch(identity).bundle
+        return self.frame(identity).bundle
 
     def totals(self) -> dict[Key, Counts]:
         """Everything counted since the server started, by bundle and arm; epochs are added up."""
         totals: dict[Key, Counts] = {}
         for (identity, arm, _), data in cells.decode(self.snapshot()).items():
-            counts = Counts.parse(data, self._watch(identity).layout)
+            counts = Counts.parse(data, self.frame(identity).layout)
             key = Key(identity, arm.name.lower())
             totals[key] = totals[key] + counts if key in totals else counts
         return totals
@@ -121,15 +122,44 @@ class View:
             BundleError: its bundle carries no reference.
         """
         live = self._deployments.get(model)
+        if live.bundle.distributions is None:
+            raise BundleError(
+                f"bundle {live.bundle.name} {live.bundle.version} carries no reference distributions, so there is no "
+                "drift to measure; build it with 'data' in its spec"
+            )
         if fresh:
             self.take_pane()
         keys = [Key(live.bundle.id, arm) for arm in SERVED_ARMS]
-        return judge(live.bundle, self._panes.window(keys, since))
+        claims = self.evaluator.claims(live.bundle.id)
+        return report(self.frame(live.bundle.id), self._panes.halves(keys, since), claims)
 
-    def _watch(self, identity: str) -> Watched:
+    def effects(self, model: str, since: float) -> tuple[Frame, Counts, Measures] | None:
+        """What `drift` is made of, without judgement and words, up to the last pane; None where nothing was counted.
+
+        Raises:
+            NotLiveError: no such model is live.
+        """
+        live = self._deployments.get(model)
+        counts = self._panes.window([Key(live.bundle.id, arm) for arm in SERVED_ARMS], since).counts
+        frame = self.frame(live.bundle.id)
+        return None if counts is None else (frame, counts, measure(frame, counts.words))
+
+    def evaluate(self) -> tuple[Judgement, ...]:
+        """Look at the counts once: judge every window that is full. Returns every problem that stands now."""
+        return self.evaluator.tick(self.totals)
+
+    def verdicts(self, model: str = "") -> tuple[Judgement, ...]:
+        """How everything of the live bundles stands now, in every arm.
+
+        Raises:
+            NotLiveError: no such model is live.
+        """
+        return self.evaluator.judgements([live.bundle.id for live in self.live(model)])
+
+    def frame(self, identity: str) -> Frame:
+        """A bundle of the store, prepared for comparison."""
         with self._lock:
-            known = self._watched.get(identity)
+            known = self._frames.get(identity)
             if known is None:
-                bundle = self._store.get(identity)
-                known = self._watched[identity] = Watched(bundle, bundle.layout())
+                known = self._frames[identity] = Frame.of(self._store.get(identity))
             return known

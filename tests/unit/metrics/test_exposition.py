@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -66,6 +67,9 @@ def view(tmp_path_factory: pytest.TempPathFactory) -> View:
     kernel = select("reference")
     sketch = kernel.sketch(bundle.layout())
     table = flights.rows(1500, 1)
+    heat = table["temp"].to_numpy().copy()
+    heat[::5] = np.nan
+    table = table.set_column(0, "temp", pa.array(heat))
     sketch.observe(
         [
             np.array(table[t.name].to_pylist(), dtype=object) if t.name == "carrier" else table[t.name].to_numpy()
@@ -86,6 +90,13 @@ def view(tmp_path_factory: pytest.TempPathFactory) -> View:
     )  # fmt: skip
     made.test_state = state  # type: ignore[attr-defined]
     return made
+
+
+@pytest.fixture
+def broken(view: View) -> View:
+    """The view, after the evaluator has looked at it: a fifth of its temperatures are missing."""
+    view.evaluate()
+    return view
 
 
 @pytest.fixture
@@ -123,6 +134,24 @@ def test_every_family_has_its_labels_and_values(get: Any) -> None:
     assert samples["kedge_start_time_seconds", ()] == 100
     drift = {labels for name, labels in samples if name == "kedge_feature_drift_psi"}
     assert {dict(labels)["name"] for labels in drift} >= {"temp", "distance", "carrier"}
+
+
+def test_verdicts_name_what_is_wrong_and_whose_it_is(get: Any, broken: View) -> None:
+    _, _, text = get("/metrics")
+    samples = {
+        (s.name, tuple(sorted(s.labels.items()))): s.value
+        for f in text_string_to_metric_families(text)
+        for s in f.samples
+    }
+    severity = {labels: value for (name, labels), value in samples.items() if name == "kedge_verdict_severity"}
+    ((labels, value),) = severity.items()
+    found = dict(labels)
+    assert (found["name"], found["cause"], found["test"], found["arm"]) == ("temp", "pipeline", "missing", "live")
+    assert value == 2.0
+    standing = {dict(labels)["verdict"]: value for (name, labels), value in samples.items() if name == "kedge_verdicts"}
+    assert standing["CRITICAL"] == 1
+    assert standing["OK"] >= 2
+    assert sum(standing.values()) == 11, "eight distributions and three tests of health"
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian package prometheus) is not installed")

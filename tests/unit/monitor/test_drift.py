@@ -12,22 +12,23 @@ import pyarrow as pa
 import pytest
 from kedge_testing import flights
 
-from kedge.errors import BundleError
 from kedge.kernel.snapshot import Counts
-from kedge.monitor.drift import judge
+from kedge.monitor import drift
+from kedge.monitor.frame import Frame
 from kedge.monitor.panes import Window
-from kedge.monitor.report import Line, Report, Verdict
+from kedge.monitor.verdict import Cause, Verdict
 from kedge.stats import js_distance, psi_corrected
 from kedge.stats.sensitivity import minimum_window
 
 if TYPE_CHECKING:
     from kedge.bundle.contents import Bundle
+    from kedge.monitor.report import Line, Report
 
 Count = Callable[[pa.Table], Counts]
 
 
-def report(bundle: Bundle, counts: Counts | None) -> Report:
-    return judge(bundle, Window(10.0, 20.0, counts) if counts else Window(0.0, 0.0, None))
+def report(bundle: Bundle, *counts: Counts) -> Report:
+    return drift.report(Frame.of(bundle), [Window(10.0 * i, 10.0 * i + 10.0, part) for i, part in enumerate(counts)])
 
 
 def line(report: Report, name: str) -> Line:
@@ -51,7 +52,7 @@ def test_effects_are_those_of_the_statistics_on_the_same_cells(bundle: Bundle, c
 
 
 def test_no_traffic_is_insufficient(bundle: Bundle) -> None:
-    nothing = report(bundle, None)
+    nothing = report(bundle)
     assert nothing.verdict is Verdict.INSUFFICIENT
     assert nothing.smallest_detectable_psi == 0.0
     assert all(found.psi == 0.0 for found in nothing.lines)
@@ -59,11 +60,13 @@ def test_no_traffic_is_insufficient(bundle: Bundle) -> None:
 
 def test_one_row_less_than_the_minimum_window_is_not_judged(bundle: Bundle, count: Count) -> None:
     moved = flights.rows(2000, 2, temp=100.0)
-    big = report(bundle, count(moved))
-    needed = minimum_window(len(line(big, "temp").cells), len(big.lines))
+    frame = Frame.of(bundle)
+    place = next(i for i, side in enumerate(frame.sides) if side.name == "temp")
+    needed = int(frame.needed[place])
+    assert needed == minimum_window(int(np.count_nonzero(frame.sides[place].reference)), len(frame.sides))
     short = report(bundle, count(moved.slice(0, needed - 1)))
     assert line(short, "temp").verdict is Verdict.INSUFFICIENT
-    assert line(report(bundle, count(moved.slice(0, needed + 5))), "temp").verdict is Verdict.CRITICAL
+    assert line(report(bundle, count(moved.slice(0, needed))), "temp").verdict is Verdict.CRITICAL
 
 
 def test_the_held_out_rest_of_the_reference_is_quiet(bundle: Bundle, count: Count) -> None:
@@ -122,7 +125,7 @@ def test_no_line_lies_below_natural_variation(bundle: Bundle, count: Count) -> N
     )
     calm = dataclasses.replace(bundle, distributions=lively)
     found = line(report(calm, count(flights.rows(4000, 3, temp=58.0))), "temp")
-    assert (found.psi_warn, found.psi_critical) == (9.0, 9.0)
+    assert (found.natural_variation, found.psi_warn, found.psi_critical) == (9.0, 11.25, 11.25)
     assert found.verdict is Verdict.OK
 
 
@@ -138,10 +141,44 @@ def test_cells_stand_in_order_of_value_and_name_the_atoms(bundle: Bundle, count:
     assert atoms == ["= 200", "= 500", "= 1000", "= 2500"]
 
 
-def test_a_bundle_without_a_reference_says_what_to_do(bundle: Bundle, count: Count) -> None:
-    bare = dataclasses.replace(bundle, distributions=None)
-    with pytest.raises(BundleError, match=r"carries no reference distributions.*'data' in its spec"):
-        judge(bare, Window(0.0, 1.0, count(flights.rows(10, 1))))
+def test_a_bundle_without_a_reference_has_no_lines(bundle: Bundle) -> None:
+    bare = Frame.of(dataclasses.replace(bundle, distributions=None))
+    assert bare.sides == ()
+    assert drift.report(bare, ()).verdict is Verdict.INSUFFICIENT
+
+
+def test_what_moved_in_one_half_only_is_no_drift(bundle: Bundle, count: Count) -> None:
+    calm, moved = count(flights.rows(3000, 1)), count(flights.rows(3000, 2, temp=52.0))
+    assert line(report(bundle, moved, moved), "temp").verdict is Verdict.CRITICAL
+    assert line(report(bundle, moved, moved), "temp").windows == 2
+    assert line(report(bundle, calm, moved), "temp").verdict is Verdict.OK
+    alone = line(report(bundle, moved), "temp")
+    assert alone.verdict is Verdict.CRITICAL
+    assert alone.reasons[-1] == drift.ONE_WINDOW
+
+
+def test_causes_tell_the_world_from_the_pipeline(bundle: Bundle, count: Count) -> None:
+    warm = line(report(bundle, count(flights.rows(4000, 3, temp=52.0))), "temp")
+    assert (warm.cause, warm.test) == (Cause.DATA, "drift")
+    table = flights.rows(4000, 3)
+    gone = replaced(table, "temp", np.full(4000, np.nan, np.float32))
+    missing = line(report(bundle, count(gone)), "temp")
+    assert (missing.cause, missing.test) == (Cause.PIPELINE, "missing")
+    unseen = replaced(
+        table, "carrier", ["ZZ" if i % 20 == 0 else c for i, c in enumerate(table["carrier"].to_pylist())]
+    )
+    carrier = line(report(bundle, count(unseen)), "carrier")
+    assert carrier.cause is Cause.PIPELINE, "usable values lie as they did"
+    assert line(report(bundle, count(table)), "carrier").cause is Cause.NONE
+
+
+def test_a_claim_of_the_evaluator_names_the_pipeline(bundle: Bundle, count: Count) -> None:
+    parts = [Window(0.0, 10.0, count(flights.rows(4000, 3, temp=4.0)))]
+    frame = Frame.of(bundle)
+    place = next(i for i, side in enumerate(frame.sides) if side.name == "temp")
+    claimed = line(drift.report(frame, parts, {place: "looks like a change of unit"}), "temp")
+    assert (claimed.cause, claimed.test) == (Cause.PIPELINE, "unit")
+    assert claimed.reasons[0] == "looks like a change of unit"
 
 
 @pytest.mark.filterwarnings("error")

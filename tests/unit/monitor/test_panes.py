@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from kedge_testing import flights
 
-from kedge.monitor.panes import Key, Panes
+from kedge.monitor.panes import PANE_ROWS, Key, Packed, Panes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,3 +103,70 @@ def test_counts_that_were_reset_are_taken_as_new(batches: list[Counts]) -> None:
     window = panes.window([KEY])
     assert window.counts is not None
     assert window.counts.rows == sum(b.rows for b in batches[:3]) + batches[0].rows
+
+
+def test_packing_loses_nothing(batches: list[Counts]) -> None:
+    packed = Packed.of(batches[-1])
+    assert packed.counts(batches[-1].layout) == batches[-1]
+    assert packed.size < len(batches[-1].to_bytes()) / 100, "snapshots are mostly zeros"
+
+
+def test_a_pane_ends_after_ten_seconds_or_a_thousand_rows(
+    batches: list[Counts], count: Callable[[pa.Table], Counts]
+) -> None:
+    clock = Clock()
+    panes = Panes(clock)
+    total = batches[0]
+    for _ in range(9):
+        clock.now += 1
+        panes.advance(lambda: {KEY: batches[0]})
+    assert len(panes) == 0
+    clock.now += 1
+    assert panes.advance(lambda: {KEY: batches[0]})[KEY] == batches[0]
+    assert len(panes) == 1
+    total = total + count(flights.rows(PANE_ROWS, 3))
+    clock.now += 1
+    panes.advance(lambda: {KEY: total})
+    assert len(panes) == 2
+
+
+def test_a_window_is_parted_into_halves_of_like_rows(batches: list[Counts]) -> None:
+    clock = Clock()
+    panes = Panes(clock)
+    assert panes.halves([KEY]) == ()
+    totals = feed(panes, clock, batches[:1])
+    assert [part.counts for part in panes.halves([KEY])] == totals, "one pane cannot be parted"
+    clock = Clock()
+    panes = Panes(clock)
+    totals = feed(panes, clock, batches)
+    first, second = panes.halves([KEY])
+    assert first.counts is not None
+    assert second.counts is not None
+    assert (first.counts + second.counts).words.tolist() == totals[-1].words.tolist()
+    assert abs(first.counts.rows - second.counts.rows) <= max(batch.rows for batch in batches)
+    assert first.end == second.start
+
+
+def test_an_idle_half_is_no_half(batches: list[Counts]) -> None:
+    clock = Clock()
+    panes = Panes(clock)
+    clock.now += 10
+    panes.take(lambda: {KEY: batches[0]})
+    other = batches[1]
+    for batch in batches[2:7]:
+        clock.now += 10
+        other = other + batch
+        panes.take(lambda now=other: {KEY: batches[0], OTHER: now})
+    assert len(panes.halves([KEY])) == 1
+    assert len(panes.halves([KEY, OTHER])) == 2
+
+
+def test_memory_is_bounded_in_bytes(batches: list[Counts], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kedge.monitor.panes.CAPACITY_BYTES", 3 * Packed.of(batches[-1]).size)
+    clock = Clock()
+    panes = Panes(clock)
+    totals = feed(panes, clock, batches)
+    assert len(panes) == 4
+    window = panes.window([KEY])
+    assert window.counts is not None
+    assert (window.counts.words == totals[-1].words).all()
