@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kedge.admin.service import AdminServer
+from kedge.alerts.service import Alerts
+from kedge.alerts.settings import parse as parse_alerts
+from kedge.app_alerts import VerdictAlerts
 from kedge.bundle.store import Store
 from kedge.errors import ConfigError
 from kedge.kernel.select import select as select_kernel
 from kedge.metrics.server import MetricsServer
+from kedge.monitor.chart_store import ChartStore
 from kedge.monitor.panes import Panes
 from kedge.monitor.sampler import Sampler
 from kedge.plane.cold.service import ColdService
 from kedge.plane.contract import Tls
 from kedge.plane.select import select as select_plane
 from kedge.rollout.live import Deployments
-from kedge.rollout.state import STORE, locked
+from kedge.rollout.state import DATABASE, STORE, locked
 from kedge.rollout.view import View
 
 if TYPE_CHECKING:
@@ -26,6 +31,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kedge.config import Settings
+
+ALERTS: Final = "alerts.db"
+"""In the state directory: alerts under way and messages not yet delivered."""
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +53,7 @@ class Server:
         self._settings = settings
         self._taking = False
         self.notes: list[str] = []
+        alerting = parse_alerts(settings.alerts, f"{settings.config}: alerts")
         with ExitStack() as parts:
             directory = parts.enter_context(locked(settings.state))
             self._kernel = select_kernel(settings.kernel)
@@ -55,6 +64,8 @@ class Server:
             self._deployments = Deployments(directory, store, self._plane, clock)
             parts.callback(self._deployments.close)
             panes = Panes(clock)
+            charts = ChartStore(directory / DATABASE)
+            parts.callback(charts.close)
             self._view = View(
                 plane=self._plane,
                 kernel=self._kernel,
@@ -63,7 +74,10 @@ class Server:
                 panes=panes,
                 clock=clock,
                 ready=self._ready,
+                charts=charts,
             )
+            alerts = Alerts(alerting, directory / ALERTS, os.environ, clock=clock)
+            parts.callback(alerts.stop)
             self._metrics = MetricsServer(settings.metrics, self._view)
             parts.callback(self._metrics.stop)
             self._admin = AdminServer(settings.admin, self._view)
@@ -74,7 +88,8 @@ class Server:
             self._cold = ColdService(self._plane, self._view)
             self._plane.on_cold(self._cold)
             self._grpc = self._plane.start(str(settings.grpc))
-            sampler = Sampler(self._view.take_pane)
+            alerts.start()
+            sampler = Sampler(VerdictAlerts(self._view, alerts).look)
             sampler.start()
             parts.callback(sampler.stop)
             if not self._deployments.live():

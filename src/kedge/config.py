@@ -26,6 +26,8 @@ MAX_CONFIG_BYTES: Final = 1024 * 1024
 """Of the settings file: it is read whole."""
 MAX_UNIX_PATH: Final = 107
 """Bytes of a unix socket's path that the kernel's sockaddr_un has room for."""
+FILE_ONLY: Final = frozenset({"alerts"})
+"""Settings with a structure, which neither a flag nor a variable can give."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,9 @@ class Settings(BaseModel):
         drain_timeout: seconds that requests under way have to finish.
         log_format: ``text`` for people, ``json`` for machines; always on standard error.
         tls_cert, tls_key, tls_client_ca: PEM files for the data port; a client CA makes it mutual TLS.
+        alerts: section of the file, as YAML gave it, for `kedge.alerts.settings.parse`; it may hold what is secret by
+            mistake, so that nothing here quotes it.
+        config: the file itself, for messages.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -119,6 +124,8 @@ class Settings(BaseModel):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
+    alerts: Any = None
+    config: Path | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -157,7 +164,7 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], file: Path
     given: dict[str, _Given] = {}
     for name, value in _read(file).items():
         given[name] = _Given(value, f"{file}: {name}")
-    for name in Settings.model_fields:
+    for name in _names() - FILE_ONLY:
         variable = f"KEDGE_{name.upper()}"
         if text := environment.get(variable):
             given[name] = _Given(
@@ -167,9 +174,14 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], file: Path
         if value is not None and value != ():
             given[name] = _Given(value, f"--{name.replace('_', '-')}")
     try:
-        return Settings.model_validate({name: item.value for name, item in given.items()})
+        return Settings.model_validate({name: item.value for name, item in given.items()} | {"config": file})
     except ValidationError as error:
         raise ConfigError(_explain(error, given)) from error
+
+
+def _names() -> set[str]:
+    """Of what can be set: every field but the file that sets it."""
+    return set(Settings.model_fields) - {"config"}
 
 
 def _read(file: Path | None) -> dict[str, Any]:
@@ -192,9 +204,9 @@ def _read(file: Path | None) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{file}: expected settings as 'name: value' lines, got a {type(content).__name__}")
     for name in content:
-        if name not in Settings.model_fields:
-            close = difflib.get_close_matches(str(name), Settings.model_fields, 1)
-            hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(Settings.model_fields)}"
+        if name not in _names():
+            close = difflib.get_close_matches(str(name), known := sorted(_names()), 1)
+            hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
             raise ConfigError(f"{file}: unknown setting '{name}'; {hint}")
     return {str(name): value for name, value in content.items()}
 

@@ -92,3 +92,22 @@ def test_a_huge_or_binary_settings_file_is_refused(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not UTF-8"):
         config.load({"state": "s"}, {}, binary)
+
+
+def test_alerts_come_from_the_file_alone_and_stay_as_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "kedge.yaml"
+    file.write_text("alerts: {sinks: [{name: hook, 1: x}]}\n")
+    settings = config.load({"state": "s"}, {"KEDGE_ALERTS": "tcp://10.0.0.1:80", "KEDGE_CONFIG": "other.yaml"}, file)
+    assert settings.alerts == {"sinks": [{"name": "hook", 1: "x"}]}
+    assert settings.config == file, "so that messages about alerts can name it"
+    bare = config.load({"state": "s"}, {"KEDGE_ALERTS": "tcp://10.0.0.1:80", "KEDGE_CONFIG": "other.yaml"}, None)
+    assert (bare.alerts, bare.config) == (None, None)
+
+
+@pytest.mark.parametrize(("line", "hint"), [("config: other.yaml", "known: admin, alerts"), ("alert: {}", "'alerts'?")])
+def test_an_unknown_setting_is_refused_with_a_hint(tmp_path: Path, line: str, hint: str) -> None:
+    file = tmp_path / "kedge.yaml"
+    file.write_text(line)
+    with pytest.raises(ConfigError, match="unknown setting") as refused:
+        config.load({"state": "s"}, {}, file)
+    assert hint in str(refused.value)

@@ -1,0 +1,118 @@
+"""From verdicts to alerts: what the evaluator says, in the words of `kedge.alerts`. Neither room knows the other."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from kedge.alerts.model import Cause, Finding, Origin, Severity
+from kedge.errors import KedgeError
+from kedge.monitor import verdict as v
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from kedge.alerts.service import Alerts
+    from kedge.monitor.verdict import Judgement
+    from kedge.rollout.view import View
+
+SOURCE: Final = "monitor"
+BY_TEST: Final = {
+    "missing": Cause.MISSING,
+    "invalid": Cause.INVALID,
+    "unseen": Cause.UNSEEN,
+    "out of range": Cause.OUT_OF_RANGE,
+    "errors": Cause.ERRORS,
+    "latency": Cause.LATENCY,
+    "refusals": Cause.SCHEMA,
+}
+BY_CAUSE: Final = {
+    v.Cause.DATA: Cause.INPUT_DRIFT,
+    v.Cause.PIPELINE: Cause.PIPELINE,
+    v.Cause.SYSTEM: Cause.ERRORS,
+}
+SEVERITY: Final = {v.Verdict.WARN: Severity.WARNING, v.Verdict.CRITICAL: Severity.CRITICAL}
+COMPLAINT: Final = "verdicts do not become alerts for now; evaluation goes on"
+COMPLAIN_SECONDS: Final = 60.0
+"""Between two log lines about the same trouble: it is met once a second, and a full disk should not fill faster."""
+
+log = logging.getLogger(__name__)
+
+
+class VerdictAlerts:
+    """Has the counts looked at and passes on what was found. Used by one thread.
+
+    Args:
+        view: of the server.
+        alerts: told of every problem of the bundles that are routed.
+        monotonic: seconds.
+    """
+
+    def __init__(self, view: View, alerts: Alerts, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._view = view
+        self._alerts = alerts
+        self._monotonic = monotonic
+        self._routed: frozenset[str] | None = None
+        self._complaint: tuple[str, float] | None = None
+
+    def look(self) -> None:
+        """Evaluate once, then tell. What cannot be told is logged, and told by the next look: evaluation goes on."""
+        problems = self._view.evaluate()
+        try:
+            self._tell(problems)
+        except KedgeError as error:
+            if self._news(error):
+                log.error(COMPLAINT, extra={"data": {"reason": str(error)}})  # noqa: TRY400 - the reason says it all
+        except Exception as error:  # a fault of ours in alerting must not end evaluation
+            if self._news(error):
+                log.exception(COMPLAINT)
+        else:
+            self._complaint = None
+
+    def _tell(self, problems: Iterable[Judgement]) -> None:
+        routed = frozenset(arm.handle.bundle for route in self._view.table().routes for arm in route.arms)
+        if routed != self._routed:
+            self._alerts.retain(routed)
+            self._routed = routed
+        # A bundle without a problem or an alert has nothing to say, and to judge thousands of lines in full costs time.
+        troubled = {item.bundle for item in problems} | {alert.bundle for alert in self._alerts.active()}
+        for identity in sorted(routed & troubled):
+            manifest = self._view.bundle(identity).manifest
+            judgements = self._view.evaluator.judgements([identity])
+            self._alerts.observe(
+                Origin(manifest.name, manifest.version, identity, manifest.owners),
+                SOURCE,
+                [finding(item) for item in judgements if item.verdict.problem],
+                judged={subject(item) for item in judgements if item.verdict is not v.Verdict.INSUFFICIENT},
+            )
+
+    def _news(self, error: Exception) -> bool:
+        """Whether the log has not said so lately."""
+        text, now = repr(error), self._monotonic()
+        if self._complaint is not None and self._complaint[0] == text and now - self._complaint[1] < COMPLAIN_SECONDS:
+            return False
+        self._complaint = (text, now)
+        return True
+
+
+def subject(item: Judgement) -> str:
+    """What a judgement is about, such as ``live feature temp``; unique within a bundle."""
+    return f"{item.arm} {item.subject} {item.name}"
+
+
+def finding(item: Judgement) -> Finding:
+    """What a judgement that is WARN or CRITICAL means to whoever owns the problem."""
+    if item.cause is v.Cause.MODEL:
+        cause = Cause.CONFIDENCE if item.subject == "confidence" else Cause.PREDICTION_DRIFT
+    else:
+        cause = BY_TEST.get(item.test) or BY_CAUSE[item.cause]
+    # Shares too close for words leave a drift without a reason; the test that decided is one then.
+    reasons = item.reasons or (item.test,)
+    return Finding(
+        cause,
+        subject(item),
+        SEVERITY[item.verdict],
+        f"{item.model} {item.version} ({item.arm}): {item.subject} {item.name}: {reasons[0]}",
+        "\n".join(reasons),
+    )

@@ -1,0 +1,61 @@
+"""What a verdict is called as an alert, and whose it becomes."""
+
+from __future__ import annotations
+
+import pytest
+
+from kedge.alerts.model import Cause, Severity
+from kedge.alerts.routing import OWNER_OF
+from kedge.app_alerts import finding
+from kedge.monitor import verdict as v
+
+
+def judgement(
+    subject: v.Subject, cause: v.Cause, test: str, verdict: v.Verdict = v.Verdict.WARN, *reasons: str
+) -> v.Judgement:
+    return v.Judgement(
+        model="flights", version="1.0.0", bundle="ab" * 32, arm="canary", subject=subject, name="temp",
+        verdict=verdict, cause=cause, test=test, effect=0.5, line=0.1, statistic=9.0, p_value=0.0, windows=(),
+        rows=1000, smallest_detectable=0.1, reasons=reasons,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("subject", "cause", "test", "expected", "owner"),
+    [
+        ("feature", v.Cause.DATA, "drift", Cause.INPUT_DRIFT, "data"),
+        ("feature", v.Cause.DATA, "chart", Cause.INPUT_DRIFT, "data"),
+        ("feature", v.Cause.PIPELINE, "missing", Cause.MISSING, "feature"),
+        ("feature", v.Cause.PIPELINE, "invalid", Cause.INVALID, "feature"),
+        ("feature", v.Cause.PIPELINE, "unseen", Cause.UNSEEN, "feature"),
+        ("feature", v.Cause.PIPELINE, "out of range", Cause.OUT_OF_RANGE, "feature"),
+        ("feature", v.Cause.PIPELINE, "unit", Cause.PIPELINE, "feature"),
+        ("prediction", v.Cause.PIPELINE, "drift", Cause.PIPELINE, "feature"),
+        ("prediction", v.Cause.DATA, "drift", Cause.INPUT_DRIFT, "data"),
+        ("prediction", v.Cause.MODEL, "drift", Cause.PREDICTION_DRIFT, "model"),
+        ("score", v.Cause.MODEL, "out of range", Cause.PREDICTION_DRIFT, "model"),
+        ("confidence", v.Cause.MODEL, "drift", Cause.CONFIDENCE, "model"),
+        ("system", v.Cause.SYSTEM, "errors", Cause.ERRORS, "platform"),
+        ("system", v.Cause.SYSTEM, "latency", Cause.LATENCY, "platform"),
+        ("system", v.Cause.PIPELINE, "refusals", Cause.SCHEMA, "feature"),
+    ],
+)
+def test_every_verdict_has_a_name_and_an_owner(
+    subject: v.Subject, cause: v.Cause, test: str, expected: Cause, owner: str
+) -> None:
+    found = finding(judgement(subject, cause, test))
+    assert (found.cause, OWNER_OF[found.cause]) == (expected, owner)
+    assert found.subject == f"canary {subject} temp"
+
+
+def test_the_strongest_reason_leads_and_all_are_told() -> None:
+    found = finding(judgement("feature", v.Cause.DATA, "drift", v.Verdict.CRITICAL, "mean 1 -> 2", "share of 'a': 3 %"))
+    assert found.severity is Severity.CRITICAL
+    assert found.summary == "flights 1.0.0 (canary): feature temp: mean 1 -> 2"
+    assert found.description == "mean 1 -> 2\nshare of 'a': 3 %"
+
+
+def test_a_verdict_without_reasons_names_its_test() -> None:
+    found = finding(judgement("feature", v.Cause.DATA, "drift"))
+    assert found.severity is Severity.WARNING
+    assert (found.summary, found.description) == ("flights 1.0.0 (canary): feature temp: drift", "drift")
