@@ -24,11 +24,15 @@ class Entry:
 
 COMMANDS: Final[dict[str, Entry]] = {
     "demo": Entry(("demo",), "See the main job on real data, start to finish."),
-    "bundle": Entry(("bundle", "bundle_build"), "Build, verify, inspect and compare bundles."),
+    "bundle": Entry(
+        ("bundle", "bundle_build", "bundle_sign", "bundle_attest"), "Build, verify, sign, inspect and compare bundles."
+    ),
     "serve": Entry(("serve",), "Serve bundles over gRPC and watch them."),
     "predict": Entry(("predict",), "Send the rows of a file to a server."),
     "status": Entry(("status",), "Show what a server is serving."),
     "drift": Entry(("drift",), "Compare what was served with a model's reference."),
+    "audit": Entry(("audit",), "Read, verify and export the audit log."),
+    "keygen": Entry(("keygen",), "Make a key pair to sign bundles with."),
     "doctor": Entry(("doctor",), "Check this installation and say what it would use."),
 }
 

@@ -11,7 +11,7 @@ import typer
 from kedge.bundle import diff as differences
 from kedge.bundle import verify as opening
 from kedge.bundle.contents import Bundle
-from kedge.cli import bundle_text
+from kedge.cli import bundle_sign, bundle_text
 from kedge.cli.common import NO, JsonFlag, emit, examples, new_app, progress
 from kedge.errors import BundleError
 
@@ -26,13 +26,16 @@ Archive = Annotated[Path, typer.Argument(metavar="FILE|DIR", help="A bundle arch
 @app.command(epilog=examples("kedge bundle verify flights-late-1.0.0.kedge"))
 def verify(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Bundle archives.")],
+    policy: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Signing policy that the archives must meet too.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Check that archives are whole, well-formed and consistent, without running them."""
     for file in files:
         if not file.is_file():
             raise BundleError(f"'{file}' is not a file")
-    results = [_verdict(file, quiet=as_json) for file in files]
+    results = [_verdict(file, policy, quiet=as_json) for file in files]
     emit({"bundles": results}, *(bundle_text.verdict(result) for result in results), as_json=as_json)
     if not all(result["ok"] for result in results):
         raise NO
@@ -57,10 +60,11 @@ def diff(first: Archive, second: Archive, as_json: JsonFlag = False) -> None:
         raise NO
 
 
-def _verdict(file: Path, *, quiet: bool) -> dict[str, Any]:
+def _verdict(file: Path, policy: Path | None, *, quiet: bool) -> dict[str, Any]:
     try:
         with _open(file, quiet=quiet) as bundle:
-            return {"file": str(file), "ok": True, "id": bundle.id, "name": bundle.name, "version": bundle.version}
+            facts = {"file": str(file), "ok": True, "id": bundle.id, "name": bundle.name, "version": bundle.version}
+            return facts if policy is None else facts | bundle_sign.judged(policy, file, bundle)
     except BundleError as error:
         return {"file": str(file), "ok": False, "reason": str(error)}
 

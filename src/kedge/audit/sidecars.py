@@ -1,0 +1,100 @@
+"""Attestations lie beside what they are about: evidence accumulates, and the bundle's identity stays."""
+
+from __future__ import annotations
+
+import glob
+import os
+from typing import TYPE_CHECKING, Final
+
+from kedge.audit.dsse import MAX_ENVELOPE_BYTES
+from kedge.audit.errors import AuditError, SignatureError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kedge.audit.dsse import Envelope
+    from kedge.audit.roles import Role
+
+SUFFIX: Final = ".dsse.json"
+MAX_SIDECARS: Final = 32
+"""Of one bundle: each costs a signature check a key."""
+
+
+def beside(archive: Path) -> tuple[tuple[str, bytes], ...]:
+    """Names and bytes of the attestations beside an archive: ``ARCHIVE.*.dsse.json``. Raises `SignatureError`."""
+    return _read(archive.parent, f"{glob.escape(archive.name)}.*{SUFFIX}")
+
+
+def stored(bundle: Path) -> tuple[tuple[str, bytes], ...]:
+    """Names and bytes of the attestations of a bundle in the store: ``<id>.att/*.dsse.json``. Raises `SignatureError`.
+
+    Args:
+        bundle: its directory, ``sha256/<id>``.
+    """
+    return _read(folder(bundle), f"*{SUFFIX}")
+
+
+def folder(bundle: Path) -> Path:
+    """Where the attestations of a bundle in the store lie."""
+    return bundle.with_name(f"{bundle.name}.att")
+
+
+def keep(directory: Path, prefix: str, role: Role, envelope: Envelope) -> Path:
+    """Write an attestation durably; one of the same role and key takes the place of the one before.
+
+    Args:
+        directory: made (0700) if missing.
+        prefix: what its name begins with, such as the archive's name and a dot.
+        role: that it is signed in.
+        envelope: with one signature.
+
+    Raises:
+        AuditError: it cannot be written.
+    """
+    path = directory / f"{prefix}{role}-{envelope.signatures[0][0][:12]}{SUFFIX}"
+    _write(path, envelope.to_bytes())
+    return path
+
+
+def adopt(archive: Path, bundle: Path) -> None:
+    """Copy what lies beside an archive to its bundle in the store, where a copy of the same name is replaced.
+
+    Args:
+        archive: as it was added.
+        bundle: its directory in the store, ``sha256/<id>``.
+
+    Raises:
+        SignatureError: there are too many, or one cannot be read.
+        AuditError: they cannot be written.
+    """
+    for name, data in beside(archive):
+        _write(folder(bundle) / name.removeprefix(f"{archive.name}."), data)
+
+
+def _write(path: Path, data: bytes) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise AuditError(f"cannot write '{path}': {error.strerror}") from error
+
+
+def _read(directory: Path, pattern: str) -> tuple[tuple[str, bytes], ...]:
+    paths = sorted(path for path in directory.glob(pattern) if not path.name.startswith("."))
+    if len(paths) > MAX_SIDECARS:
+        raise SignatureError(f"'{directory}': {len(paths)} attestations of one bundle, limit {MAX_SIDECARS}")
+    found = []
+    for path in paths:
+        try:
+            # O_NONBLOCK: opening a FIFO must not wait for its writer.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "rb") as file:
+                found.append((path.name, file.read(MAX_ENVELOPE_BYTES + 1)))
+        except OSError as error:
+            raise SignatureError(f"cannot read '{path}': {error.strerror}") from error
+    return tuple(found)
