@@ -9,10 +9,9 @@ import argparse
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import report
+from benchmarks import report, scripts
 from benchmarks.load import suite as load
 from benchmarks.report import BenchmarkError
 from kedge.errors import KedgeError
@@ -22,33 +21,19 @@ if TYPE_CHECKING:
 
     from benchmarks.report import Table
 
-HERE: Final = Path(__file__).parent
-
-
-def kernel(*, quick: bool) -> tuple[Table, ...]:  # noqa: ARG001 - it is quick anyway
-    """Counting one value, by every kernel."""
-    return _script("Kernel: time a value", "kernel/ratios.py")
-
-
-def power(*, quick: bool) -> tuple[Table, ...]:
-    """Requests until a bad canary is found."""
-    return _script("Requests to a verdict", "power/power.py", "--runs", "20" if quick else "400")
-
-
-SUITES: Final[dict[str, Callable[..., tuple[Table, ...]]]] = {"load": load.run, "kernel": kernel, "power": power}
-
-
-def _script(title: str, path: str, *arguments: str) -> tuple[Table, ...]:
-    command = [sys.executable, str(HERE / path), *arguments]
-    return report.from_markdown(title, subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+SUITES: Final[dict[str, Callable[..., tuple[Table, ...]]]] = {
+    "load": load.run,
+    "kernel": scripts.kernel,
+    "power": scripts.power,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Measure Kedge; README.md has the figures."
+        prog="python -m benchmarks", description="Measure Kedge. benchmarks/README.md says what the figures mean."
     )
     parser.add_argument("--only", default=",".join(SUITES), help="suites, joined by commas (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="under a minute: does everything run, and about how fast")
+    parser.add_argument("--quick", action="store_true", help="a minute: does everything run, and about how fast")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     options = parser.parse_args()
     names = options.only.split(",")
@@ -59,13 +44,16 @@ def main() -> None:
         print("\n".join(f"- {name}: {fact}" for name, fact in facts.items()), end="\n\n", flush=True)
     found = {}
     for name in names:
+        others = report.OtherWork()
         try:
             tables = SUITES[name](quick=options.quick)
         except (BenchmarkError, KedgeError, subprocess.SubprocessError) as error:
             sys.exit(f"error: suite '{name}': {error}")
-        found[name] = [table.json() for table in tables]
+        cores = others.cores()
+        found[name] = {"other_work_cores": cores, "tables": [table.json() for table in tables]}
         if not options.json:
-            print(f"## {name}\n", *(table.markdown() for table in tables), sep="\n", flush=True)
+            print(f"## {name}\n", *(table.markdown() for table in tables), sep="\n")
+            print(f"Meanwhile other work took {cores:.2f} cores of this machine.\n", flush=True)
     if options.json:
         print(json.dumps({"machine": facts, "suites": found}))
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import statistics
 import subprocess
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -96,6 +98,31 @@ def machine() -> dict[str, str]:
         "software": ", ".join([f"Python {platform.python_version()}", *versions, h2load or "no h2load"]),
         "load before": f"{os.getloadavg()[0]:.1f} runnable threads on average over the last minute, of other work",
     }
+
+
+class OtherWork:
+    """How much of the machine others took since this was made: figures from a busy one are worth less."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._busy = _busy_seconds()
+        self._own = _own_seconds()
+
+    def cores(self) -> float:
+        """Cores that neither idled nor ran this process and its children that have ended; a hypervisor's theft too."""
+        foreign = (_busy_seconds() - self._busy) - (_own_seconds() - self._own)
+        return max(0.0, foreign / (time.monotonic() - self._start))
+
+
+def _busy_seconds() -> float:
+    """CPU seconds of the machine since it started, all but idle and waiting for disks."""
+    user, nice, system, _, _, interrupt, soft, stolen = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + interrupt + soft + stolen) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_seconds() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def _cpuinfo() -> list[str]:

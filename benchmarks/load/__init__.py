@@ -1,0 +1,1 @@
+"""The load suite: servers under `h2load`, side by side."""
