@@ -7,13 +7,16 @@ export ORT_DISABLE_TELEMETRY := 1
 # PROBE:PACKAGE, see .ci/system-packages.
 BUILD_NEEDS := g++:g++ git:git /usr/include/nghttp2/nghttp2.h:libnghttp2-dev /usr/include/openssl/ssl.h:libssl-dev \
   /usr/include/zlib.h:zlib1g-dev pkg-config:pkg-config
-TEST_NEEDS := /usr/include/doctest/doctest.h:doctest-dev node:nodejs npm:npm
+FUZZER := $(shell clang++ -print-resource-dir 2>/dev/null)/lib/linux/libclang_rt.fuzzer-$(shell uname -m).a
+TEST_NEEDS := clang++:clang $(FUZZER):libclang-rt-dev /usr/include/doctest/doctest.h:doctest-dev node:nodejs npm:npm
 NATIVE := $(shell find cpp CMakeLists.txt -type f)
 CPP_FILES := $(shell find cpp tests benchmarks -name '*.[ch]pp')
 SANITIZED := build/sanitized
+FUZZ_SECONDS ?= 10
+CHECK_FUZZ_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lint format protos pins clean test-cpp
+.PHONY: help setup demo test check bench lint format protos pins clean test-cpp fuzz
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -23,11 +26,12 @@ setup: $(VENV)/.built ## virtual environment, system packages, build
 demo: setup ## the main job on real data, start to finish
 	$(BIN)/kedge demo
 
-test: setup lint test-cpp ## everything that decides whether a change lands, in under ten minutes
+test: setup lint test-cpp fuzz ## everything that decides whether a change lands, in under ten minutes
 	$(BIN)/pytest -n 2 --dist loadfile -m "not long"
 
-check: test ## the long fuzzing, soak and simulations as well
+check: test ## the long simulations and ten minutes of fuzzing a decoder as well; CHECK_FUZZ_SECONDS to change that
 	$(BIN)/pytest -m long
+	$(MAKE) fuzz FUZZ_SECONDS=$(CHECK_FUZZ_SECONDS)
 
 bench: setup ## the figures of benchmarks/README.md
 	$(BIN)/python -m benchmarks
@@ -36,7 +40,7 @@ lint: setup ## style, types, and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest kedge._kernel --mypy-config-file pyproject.toml --allowlist tests/unit/kernel/stubtest.allow
+	$(BIN)/python -m mypy.stubtest kedge._kernel kedge._dataplane --mypy-config-file pyproject.toml --allowlist tests/stubtest.allow
 	$(BIN)/lint-imports
 	$(BIN)/clang-format --dry-run --Werror $(CPP_FILES)
 
@@ -45,16 +49,14 @@ format: setup ## rewrite the sources in the house style
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CPP_FILES)
 
-test-cpp: setup ## the C++ tests, under AddressSanitizer and UBSan
-	@.ci/system-packages $(TEST_NEEDS)
-	$(BIN)/cmake -S . -B $(SANITIZED) -G Ninja -DKEDGE_TESTS=ON -DKEDGE_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=Debug \
-	  -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja >/dev/null
-	$(BIN)/cmake --build $(SANITIZED)
+test-cpp: $(SANITIZED)/.built ## the C++ tests, under AddressSanitizer and UBSan
 	$(BIN)/ctest --test-dir $(SANITIZED) --output-on-failure
 
+fuzz: $(SANITIZED)/.built ## every C++ decoder, FUZZ_SECONDS each (default 10)
+	tests/fuzz/cpp/run.sh $(SANITIZED)/fuzz $(FUZZ_SECONDS)
+
 protos: setup ## message descriptors from protos/
-	$(BIN)/python -m grpc_tools.protoc -I protos --include_imports --descriptor_set_out=src/kedge/proto/descriptors.binpb \
-	  protos/inference/*.proto protos/kedge/v1/*.proto
+	$(BIN)/python protos/generate.py
 
 pins: ## constraints.txt from pyproject.toml: newest versions, with hashes
 	$(BIN)/python -m pip install --quiet pip-tools
@@ -72,4 +74,13 @@ $(VENV)/.pins: constraints.txt
 
 $(VENV)/.built: $(VENV)/.pins pyproject.toml $(NATIVE)
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Tests and fuzz targets in one build, by clang (libFuzzer is its own); the extensions are setup's, by the system's compiler.
+$(SANITIZED)/.built: $(VENV)/.built $(shell find tests/cpp tests/fuzz -type f -not -path '*/corpus/*')
+	@.ci/system-packages $(TEST_NEEDS)
+	$(BIN)/cmake -S . -B $(SANITIZED) -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_CXX_COMPILER=clang++ \
+	  -DCMAKE_BUILD_TYPE=Debug -DKEDGE_SANITIZE=address,undefined -DKEDGE_KERNEL=OFF -DKEDGE_TESTS=ON -DKEDGE_FUZZ=ON \
+	  -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python >/dev/null
+	$(BIN)/cmake --build $(SANITIZED)
 	@touch $@
