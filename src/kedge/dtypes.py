@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -46,3 +49,8 @@ _ROWS: Final = (
 
 DTYPES: Final[dict[str, DType]] = {row.name: row for row in _ROWS}
 BY_ONNX: Final[dict[int, DType]] = {row.onnx: row for row in _ROWS}
+
+
+def widened(bits: NDArray[Any]) -> NDArray[np.float32]:
+    """BF16 bit patterns as float32, of the same shape."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)

@@ -17,9 +17,10 @@ from kedge.plane.contract import Arm, Handle, Limits, PublishReport, RouteTable
 from kedge.plane.native import routes, settings
 from kedge.plane.native.cold_thread import ColdThread
 from kedge.plane.native.isolate import probe
-from kedge.plane.native.replay import replay
 from kedge.plane.native.runtime import find_runtime
 from kedge.plane.native.tensors import pack, unpack
+from kedge.plane.replay import replay
+from kedge.plane.routes import check, handles
 from kedge.plane.text import one_line, quoted
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ class NativePlane:
             with self._lock:
                 if self._stopped:
                     raise PlaneError("the plane was stopped")
-                routes.check(table, self._models, self._table)
+                check(table, self._models, self._table)
                 self._table = table
             nanoseconds = self._plane.publish(routes.settings(table))
         return PublishReport(nanoseconds, self.shards)
@@ -195,7 +196,7 @@ class NativePlane:
         with self._publish_lock, self._lock:
             if handle not in self._models:
                 return 0
-            if any(handle in routes.handles(route) for route in self._table.routes):
+            if any(handle in handles(route) for route in self._table.routes):
                 raise PlaneError(
                     f"version {quoted(handle.version)} of model {quoted(handle.model)} is still in the route table"
                 )

@@ -17,9 +17,9 @@ from kedge.dtypes import DTYPES
 from kedge.errors import KedgeError, ModelLoadError, PlaneError
 from kedge.plane.contract import LoadOptions
 from kedge.plane.native import settings
-from kedge.plane.native.replay import replay
 from kedge.plane.native.runtime import find_runtime
 from kedge.plane.native.tensors import pack, unpack
+from kedge.plane.replay import replay
 from kedge.plane.text import one_line, quoted
 
 ADDRESS_SPACE: Final = 8 * 1024**3

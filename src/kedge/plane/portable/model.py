@@ -12,12 +12,13 @@ import numpy as np
 
 from kedge.bundle import golden
 from kedge.bundle.contents import Bundle
-from kedge.errors import BundleError, KedgeError, ModelLoadError, PlaneError
+from kedge.errors import KedgeError, ModelLoadError, PlaneError
 from kedge.plane import limits
 from kedge.plane.contract import Handle, LoadOptions
 from kedge.plane.portable.observe import Watch
-from kedge.plane.portable.session import RunError, Session, from_runtime, to_runtime, widened
+from kedge.plane.portable.session import RunError, Session, from_runtime, to_runtime
 from kedge.plane.portable.signature import Signature
+from kedge.plane.replay import replay
 from kedge.plane.reservoir import Reservoir
 from kedge.plane.text import quoted
 
@@ -145,7 +146,7 @@ def load(directory: Path, options: LoadOptions) -> Model:
         model = Model(bundle, options)
         expected = bundle.golden
         if options.golden and expected is not None:
-            _replay(model)
+            replay(bundle, model.run)
     except ModelLoadError:
         raise
     except KedgeError as error:
@@ -153,29 +154,6 @@ def load(directory: Path, options: LoadOptions) -> Model:
     if options.warm_up:
         _warm_up(model)
     return model
-
-
-def _replay(model: Model) -> None:
-    """Run the golden rows and compare."""
-    rows = model.bundle.golden
-    if rows is None:
-        return
-    try:
-        outputs = model.run({tensor.name: golden.decode(tensor) for tensor in rows.inputs})
-    except PlaneError as error:
-        raise ModelLoadError(f"golden rows of bundle {model.handle.bundle[:12]}: {error}") from error
-    for expected in rows.outputs:
-        if expected.name not in outputs:
-            raise BundleError(f"golden rows name an output {quoted(expected.name)} that the model does not have")
-        want, got = golden.decode(expected), outputs[expected.name]
-        if expected.dtype == "BF16":
-            want, got = widened(want), widened(got)
-        difference = golden.differs(want, got, rows.rtol, rows.atol)
-        if difference is not None:
-            raise ModelLoadError(
-                f"model {quoted(model.handle.model)} version {quoted(model.handle.version)} does not give its golden "
-                f"output {quoted(expected.name)}: {difference}"
-            )
 
 
 def _warm_up(model: Model) -> None:

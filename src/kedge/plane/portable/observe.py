@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from kedge.dtypes import widened
 from kedge.errors import KernelError
 from kedge.kernel.snapshot import Counts
 from kedge.plane import limits
 from kedge.plane.cells import FOLDED, CellKey
-from kedge.plane.portable.session import widened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

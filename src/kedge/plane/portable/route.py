@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from kedge.errors import Code, PlaneError, RequestError
-from kedge.plane.contract import Arm, Route, RouteTable
+from kedge.errors import Code, RequestError
+from kedge.plane.contract import Arm, Handle, Route, RouteTable
 from kedge.plane.portable.encode import constant_part
+from kedge.plane.routes import check, handles
 from kedge.plane.siphash import KEY_BYTES, siphash24
 from kedge.plane.text import quoted
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from kedge.plane.portable.model import Model
 
 _SPACE: Final = 2.0**64
-SHARE_TOLERANCE: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,64 +103,21 @@ def build(table: RouteTable, models: Mapping[int, Model], before: Table) -> Tabl
     Raises:
         PlaneError: as `contract.DataPlane.publish` says.
     """
-    entries: dict[str, _Entry] = {}
-    for route in table.routes:
-        if route.model in entries:
-            raise PlaneError(f"route table: model {quoted(route.model)} appears twice")
-        entries[route.model] = _entry(route, models)
-        old = before.entries.get(route.model)
-        if old is not None and route != old.route:
-            if route.epoch == old.route.epoch:
-                raise PlaneError(
-                    f"route of model {quoted(route.model)}: epoch {route.epoch} is in force with different content"
-                )
-            if route.epoch < old.route.epoch:
-                raise PlaneError(
-                    f"route of model {quoted(route.model)}: epoch {route.epoch} is under {old.route.epoch}, in force"
-                )
-    return Table(table, entries)
+    check(table, {model.handle for model in models.values()}, before.source)
+    return Table(table, {route.model: _entry(route, models) for route in table.routes})
 
 
 def _entry(route: Route, models: Mapping[int, Model]) -> _Entry:
-    where = f"route of model {quoted(route.model)}"
-    if route.epoch < 1:
-        raise PlaneError(f"{where}: epochs count from 1, got {route.epoch}")
-    if route.sticky_for < 1:
-        raise PlaneError(f"{where}: sticky_for must be at least one second, got {route.sticky_for}")
-    if route.salt and len(route.salt) != KEY_BYTES:
-        raise PlaneError(f"{where}: the salt must be empty or {KEY_BYTES} bytes, got {len(route.salt)}")
-    if not route.arms:
-        raise PlaneError(f"{where}: it has no arms")
-    for handle in (*(arm.handle for arm in route.arms), *route.pinned):
-        model = models.get(handle.key)
-        if model is None or model.handle != handle:
-            raise PlaneError(f"{where}: version {quoted(handle.version)} is not loaded, or was retired")
-        if handle.model != route.model:
-            raise PlaneError(f"{where}: version {quoted(handle.version)} is of model {quoted(handle.model)}")
-    for arm in route.arms:
-        if arm.arm in (Arm.SHADOW, Arm.PINNED):
-            raise PlaneError(f"{where}: the portable plane takes no {arm.arm.name.lower()} arm")
-        if not 0.0 <= arm.share <= 1.0:
-            raise PlaneError(f"{where}: shares lie in [0, 1], got {arm.share}")
-    total = math.fsum(arm.share for arm in route.arms)
-    if abs(total - 1.0) > SHARE_TOLERANCE:
-        raise PlaneError(f"{where}: shares must sum to 1, got {total}")
-    targets = []
-    thresholds = []
-    reached = 0.0
-    for arm in route.arms:
-        reached += arm.share
-        model = models[arm.handle.key]
-        targets.append(Target(model, arm.arm, route.epoch, constant_part(arm.handle, arm.arm)))
-        thresholds.append(float(int(reached * _SPACE)))
-    versions: dict[str, Target] = {}
-    for handle in (*(arm.handle for arm in route.arms), *route.pinned):
-        known = versions.get(handle.version)
-        if known is not None and known.model.handle != handle:
-            raise PlaneError(f"{where}: version {quoted(handle.version)} stands for two bundles")
-        pinned = Target(models[handle.key], Arm.PINNED, route.epoch, constant_part(handle, Arm.PINNED))
-        versions[handle.version] = pinned
-    return _Entry(route, tuple(targets), tuple(thresholds), versions)
+    def target(handle: Handle, arm: Arm) -> Target:
+        return Target(models[handle.key], arm, route.epoch, constant_part(handle, arm))
+
+    reached = itertools.accumulate(arm.share for arm in route.arms)
+    return _Entry(
+        route,
+        tuple(target(arm.handle, arm.arm) for arm in route.arms),
+        tuple(float(int(share * _SPACE)) for share in reached),
+        {handle.version: target(handle, Arm.PINNED) for handle in handles(route)},
+    )
 
 
 def not_found(model: str, version: str) -> RequestError:

@@ -144,11 +144,6 @@ def safe_line(error: BaseException) -> str:
     return one_line(_PATH.sub("...", str(error)).strip()) or type(error).__name__
 
 
-def widened(bits: NDArray[Any]) -> NDArray[np.float32]:
-    """BF16 bit patterns as float32."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
-
-
 def to_runtime(tensor: Tensor, array: NDArray[Any]) -> NDArray[Any]:
     """An array as callers off the request path give it, in the form `Session.run` takes.
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from kedge.bundle import golden
+from kedge.dtypes import widened
 from kedge.errors import ModelLoadError, PlaneError
 from kedge.plane.text import quoted
 
@@ -37,15 +36,10 @@ def replay(bundle: Bundle, run: Run) -> None:
             raise ModelLoadError(f"golden rows name an output {quoted(expected.name)} that the model does not have")
         want, got = golden.decode(expected), outputs[expected.name]
         if expected.dtype == "BF16":
-            want, got = _widened(want), _widened(got)
+            want, got = widened(want), widened(got)
         difference = golden.differs(want, got, rows.rtol, rows.atol)
         if difference is not None:
             raise ModelLoadError(
                 f"model {quoted(bundle.name)} version {quoted(bundle.version)} does not give its golden output "
                 f"{quoted(expected.name)}: {difference}"
             )
-
-
-def _widened(bits: NDArray[Any]) -> NDArray[np.float32]:
-    """BF16 bit patterns as float32."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from kedge.errors import PlaneError
+from kedge.plane import routes
 from kedge.plane.contract import Arm, ArmRoute, Handle, Route, RouteTable
-from kedge.plane.native import routes
 
 ONE = Handle("a" * 64, "m", "1", 1)
 TWO = Handle("b" * 64, "m", "2", 2)
