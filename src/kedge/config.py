@@ -88,7 +88,7 @@ def _address(value: object) -> object:
 
 Listen = Annotated[Address, BeforeValidator(_address)]
 PlaneName = Literal["auto", "native", "portable"]
-KernelName = Literal["auto", "native", "numba"]
+KernelName = Literal["auto", "native", "numba", "reference"]
 LogFormat = Literal["text", "json"]
 
 

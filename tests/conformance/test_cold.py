@@ -1,5 +1,7 @@
 """Metadata, configuration, statistics, repository, health and reflection, through stock clients."""
 
+import json
+
 import grpc
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from kedge_testing import bundles, models
 from kedge_testing.serving import Caller, Served, eventually, only, request
 
 from kedge import __version__
-from kedge.bundle.manifest import Batching, Execution, Serving
+from kedge.bundle.manifest import Batching, Execution, Feature, Schema, Serving, Source
 from kedge.proto import health as health_pb
 from kedge.proto import inference as pb
 from kedge.proto import reflection as reflection_pb
@@ -55,6 +57,35 @@ def test_config_of_another_model_keeps_every_dimension(client) -> None:
     assert config.max_batch_size == 0
     assert list(config.input[0].dims) == [-1]
     assert not config.HasField("dynamic_batching")
+
+
+def test_config_names_the_columns_of_wide_inputs(listen) -> None:
+    def feature(name: str, tensor: str, column: int, kind="numeric") -> Feature:
+        return Feature(name=name, dtype="FP32", source=Source(tensor=tensor, column=column), kind=kind)
+
+    schema = Schema(
+        features=(
+            feature("late", "a", 3),
+            feature("temp", "a", 0),
+            feature("höhe", "a", 1),
+            feature("b mean", "b", 0, "summary"),
+        )
+    )
+    served = listen()
+    served.serve(
+        bundles.Recipe(models.add(), "add", schema=schema),
+        bundles.Recipe(models.plus(1), "narrow", schema=Schema(features=(feature("one", "x", 0),))),
+    )
+    caller = Caller(served.address)
+
+    def parameters(name: str) -> dict[str, str]:
+        answer = caller.call("ModelConfig", pb.ModelConfigRequest(name=name), pb.ModelConfigResponse)
+        return {key: parameter.string_value for key, parameter in answer.config.parameters.items()}
+
+    told = parameters("add")
+    assert set(told) == {"kedge_bundle", "kedge.columns.a"}
+    assert json.loads(told["kedge.columns.a"]) == ["temp", "höhe", None, "late"]
+    assert set(parameters("narrow")) == {"kedge_bundle"}
 
 
 @pytest.mark.parametrize("name", ["identity-bytes", "identity-bf16", "identity-bool"])

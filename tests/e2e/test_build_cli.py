@@ -110,6 +110,23 @@ def test_bad_input_is_one_line_and_exit_2(folder: Path, spec: str, complaint: st
     assert not (folder / "out.kedge").exists()
 
 
+@pytest.mark.parametrize(
+    ("output", "complaint"),
+    [
+        (".", "error: '-o .': is a directory; name the archive to write"),
+        ("", "error: '-o .': is a directory; name the archive to write"),
+        ("..", "error: '-o ..': is a directory; name the archive to write"),
+        ("absent/out.kedge", "error: cannot write 'absent/out.kedge': the folder 'absent' does not exist"),
+        ("model.onnx", "error: '-o model.onnx': is the model this bundle is made from; name another file"),
+    ],
+)
+def test_an_output_that_cannot_be_is_one_line_and_exit_2(folder: Path, output: str, complaint: str) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    done = run(folder, "spec.yaml", "-o", output)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{complaint}\n")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_errors_are_json_where_json_was_asked_for(folder: Path) -> None:
     done = run(folder, "absent.yaml", "-o", "out.kedge", "--json")
     assert done.returncode == 2

@@ -11,12 +11,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
 from kedge_testing import flights
+from onnx import TensorProto, helper, numpy_helper
+
+from kedge.build import build
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,15 +114,23 @@ def test_bad_input_is_one_line_and_exit_2(server: Any, kedge: Any, table: pa.Tab
         "cannot be read as parquet": ["--input", tmp_path / "broken.parquet"],
         "has no rows": ["--input", tmp_path / "empty.csv"],
         "must end in .parquet, .csv, .json": ["--input", tmp_path / "rows.xlsx"],
-        "No such file": ["--input", tmp_path / "none.csv"],
+        "none.csv': No such file": ["--input", tmp_path / "none.csv"],
         "unknown version '9' of model 'flights'": ["--input", good, "--version", "9"],
         "--output: ": ["--input", good, "--output", tmp_path / "o.txt"],
+        "no/such' does not exist": ["--input", good, "--output", tmp_path / "no" / "such" / "o.csv"],
     }
     for message, flags in cases.items():
         done = kedge("predict", "flights", "--server", server.grpc, *flags)
         assert done.status == 2, message
         assert message in done.err
         assert done.err.count("\n") == 1
+
+    def served() -> int:
+        return int(kedge("status", "flights", "--admin", server.admin, "--json").json["models"][0]["rows"])
+
+    assert served() == 0, "a row was sent before the flags were checked"
+    assert kedge("predict", "flights", "--server", server.grpc, "--input", good).status == 0
+    assert served() == 5
     unknown = kedge("predict", "nothing", "--input", good, "--server", server.grpc, "--json")
     assert unknown.status == 2
     assert unknown.json["error"]["code"] == "NOT_FOUND"
@@ -128,6 +140,70 @@ def test_no_server_is_said_with_its_address(kedge: Any, table: pa.Table, tmp_pat
     done = kedge("predict", "m", "--input", write(table, tmp_path / "r.csv"), "--server", "127.0.0.1:9")
     assert done.status == 2
     assert done.err == "error: no server answers at 127.0.0.1:9; is `kedge serve` running there?\n"
+
+
+def test_swapped_ports_are_said(server: Any, kedge: Any, table: pa.Table, tmp_path: Path) -> None:
+    rows = write(table.slice(0, 5), tmp_path / "r.csv")
+    data = kedge("predict", "flights", "--input", rows, "--server", server.admin)
+    assert data.status == 2
+    assert data.err == (
+        f"error: {server.admin} does not answer inference.GRPCInferenceService; "
+        "is it the data port (8001 by default)?\n"
+    )
+    for command in (("status",), ("drift", "flights")):
+        admin = kedge(*command, "--admin", server.grpc)
+        assert admin.status == 2
+        assert admin.err == (
+            f"error: {server.grpc} does not answer kedge.v1.Admin; is it the admin port (8003 by default)?\n"
+        )
+    nonsense = kedge("predict", "flights", "--input", rows, "--server", "nonsense")
+    assert "'nonsense' is no address; write host:port" in nonsense.err
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of x [N, 3] whose columns a, b, c weigh 1, 10 and 100."""
+    root = tmp_path_factory.mktemp("wide")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "weights"], ["y"])],
+        "wide",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 1])],
+        [numpy_helper.from_array(np.array([[1], [10], [100]], np.float32), "weights")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), root / "wide.onnx")
+    random = np.random.default_rng(3)
+    reference = pa.table({name: random.normal(size=500).astype(np.float32) for name in ("a", "b", "c")})
+    write(reference, root / "wide.parquet")
+    (root / "wide.yaml").write_text("name: wide\nversion: 1.0.0\nmodel: wide.onnx\ndata:\n  reference: wide.parquet\n")
+    build(root / "wide.yaml", root / "wide.kedge")
+    return root / "wide.kedge"
+
+
+def test_the_order_of_a_files_columns_does_not_change_the_answers(
+    serve: Any, wide: Path, kedge: Any, tmp_path: Path
+) -> None:
+    server = serve("--bundle", wide)
+
+    def ask(header: str, row: str) -> Any:
+        (tmp_path / "r.csv").write_text(f"{header}\n{row}\n")
+        return kedge("predict", "wide", "--input", tmp_path / "r.csv", "--server", server.grpc, "--json")
+
+    for header, row, note in (
+        ("a,b,c", "1,2,3", ""),
+        ("c,a,b", "3,1,2", ""),
+        ("label,b,c,a", "9,2,3,1", "note: columns were matched by name; ignored: 'label'\n"),
+    ):
+        done = ask(header, row)
+        assert done.json["predictions"] == [{"y": 321.0}], header
+        assert done.err == note
+    by_position = ask("p,q,r", "1,2,3")
+    assert by_position.json["predictions"] == [{"y": 321.0}]
+    assert by_position.err.startswith("note: columns were taken for 'x' by position, because the file has no 'a', 'b',")
+    assert by_position.err.count("\n") == 1
+    refused = ask("a,b", "1,2")
+    assert refused.status == 2
+    assert "the model's are 'a', 'b', 'c'" in refused.json["error"]["message"]
 
 
 def test_ctrl_c_ends_with_130_and_no_words(serve: Any, bundles: Any, table: pa.Table, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
-from kedge.build import goldens, lineage, measure, merge
+from kedge.build import destination, goldens, lineage, measure, merge
 from kedge.build import spec as specs
 from kedge.build.graph import inputs as graph_inputs
 from kedge.build.graph import outputs as graph_outputs
@@ -81,16 +81,15 @@ def build(
 
     Args:
         spec_path: the YAML file; paths in it are relative to it.
-        out: the archive to write; replaced as a whole.
+        out: the archive to write; replaced as a whole, and none of the files it is made from.
         progress: told what begins, `STAGES` times.
         allow_failed_gates: write the bundle, its failed gates recorded, where it would be refused.
 
     Raises:
-        SpecError: the spec, or the model or data it names, cannot be built; nothing was written.
+        SpecError: the spec, or the model or data it names, cannot be built, or not to `out`; nothing was written.
     """
     spec = specs.read(spec_path)
-    if not out.parent.is_dir():
-        raise SpecError(f"cannot write '{out}': the folder '{out.parent}' does not exist")
+    destination.check(out, spec_path, spec)
     try:
         # Beside the archive: there is room for the bundle there, or the build fails anyway.
         with tempfile.TemporaryDirectory(prefix=".kedge-build-", dir=out.parent) as staging:

@@ -83,7 +83,8 @@ def _of_input(tensor: TensorSpec, spec: Spec, columns: list[str], data: Data, *,
     elif width == 1 and not (alone and tensor.name not in spec.features and source not in columns):
         yield _one(tensor, tensor.name, 0, spec.feature(tensor.name), data)
     elif alone:
-        yield from _matrix(tensor, list(spec.listed or columns), spec, data)
+        unsaid = spec.listed is None and spec.data is not None and spec.data.label is None
+        yield from _matrix(tensor, list(spec.listed or columns), spec, data, label_unsaid=unsaid)
     else:
         raise SpecError(
             f"input {describe(tensor)}: say which features it carries, each with tensor: {tensor.name} under features, "
@@ -91,12 +92,15 @@ def _of_input(tensor: TensorSpec, spec: Spec, columns: list[str], data: Data, *,
         )
 
 
-def _matrix(tensor: TensorSpec, names: list[str], spec: Spec, data: Data) -> Iterator[Placed]:
+def _matrix(
+    tensor: TensorSpec, names: list[str], spec: Spec, data: Data, *, label_unsaid: bool = False
+) -> Iterator[Placed]:
     width = math.prod(tensor.shape[1:])
     if len(names) != width:
+        hint = "if one of them is the label, name it as data.label; else " if label_unsaid else ""
         raise SpecError(
             f"input {describe(tensor)} takes {width} features, the data gives {len(names)}: {_listed(names)}; "
-            "list the right ones under features, in the model's order"
+            f"{hint if len(names) == width + 1 else ''}list the right ones under features, in the model's order"
         )
     places: dict[int, str] = {}
     for index, name in enumerate(names):

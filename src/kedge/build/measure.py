@@ -97,12 +97,13 @@ def measure(spec: Spec, folder: Path, session: Session, progress: Callable[[str]
     if spec.data is None:
         return _unmeasured(spec, session, progress)
     data = splits.read(spec.data, folder)
+    # Before the features: a misspelt label would be counted among them.
+    label = None if spec.data.label is None else tables.column(data.reference, spec.data.label, "data.label")
     placed = features.infer(spec, session.inputs, data.reference)
     _check_slices(spec, placed)
     tensors = rows.tensors(session.inputs, placed, data.reference)
     schema = _schema(spec, placed, tensors)
     progress("running the model")
-    label = None if spec.data.label is None else tables.column(data.reference, spec.data.label, "data.label")
     answers = session.run(tensors)
     task, predicted = prediction.infer(spec, session.outputs, answers, label)
     refined = tuple(_refined(item, answers[item.name]) for item in session.outputs)

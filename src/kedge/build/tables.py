@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -86,7 +87,9 @@ def column(data: Data, name: str, said: str) -> pa.ChunkedArray:
     """A column by name. `said` is the place in the spec that asks for it, for the message. Raises `SpecError`."""
     if name not in data.table.column_names:
         have = ", ".join(data.table.column_names[:12]) + (", ..." if data.table.num_columns > 12 else "")
-        raise SpecError(f"{said}: data file '{data.uri}' has no column '{name}'; it has {have}")
+        close = difflib.get_close_matches(name, data.table.column_names, 1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise SpecError(f"{said}: data file '{data.uri}' has no column '{name}'; it has {have}{hint}")
     return data.table[name]
 
 

@@ -72,12 +72,15 @@ def write(directory: Path, out: Path) -> str:
         The bundle id.
 
     Raises:
-        BundleError: a file is missing, not listed, or not as listed; nothing was left at `out`.
+        BundleError: a file is missing, not listed, or not as listed, or `out` cannot be written; nothing was left
+            there.
     """
     data = _read_manifest(directory)
     manifest = parse_manifest(data)
     identity = hashlib.sha256(data).hexdigest()
     check_closed(directory, manifest)
+    if out.is_dir():  # '.' and '/' have no name to put beside either
+        raise BundleError(f"cannot write '{out}': is a directory; name the archive to write")
     partial = out.with_name(f".{out.name}.{secrets.token_hex(4)}.partial")
     try:
         with partial.open("xb") as target:

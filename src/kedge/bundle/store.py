@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -229,7 +229,8 @@ class Store:
                 except BlockingIOError:
                     continue
                 else:
-                    shutil.rmtree(orphan)
+                    with suppress(FileNotFoundError):  # its owner removed it before the lock was free
+                        shutil.rmtree(orphan)
                 finally:
                     os.close(descriptor)
 

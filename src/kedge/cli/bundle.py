@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 app = new_app("Build, verify, inspect and compare bundles.")
+app.info.epilog = examples(
+    "kedge bundle build spec.yaml -o flights-late-1.0.0.kedge",
+    "kedge bundle verify flights-late-1.0.0.kedge",
+)
 
 Archive = Annotated[Path, typer.Argument(metavar="FILE|DIR", help="A bundle archive, or the directory of one.")]
 

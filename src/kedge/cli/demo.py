@@ -40,7 +40,7 @@ def demo(
     ),
     days: Annotated[int, typer.Option(min=1, max=31, help="Days of July to replay.")] = 31,
     plane: Annotated[str, typer.Option(help="Data plane: auto, native or portable.")] = "auto",
-    kernel: Annotated[str, typer.Option(help="Drift kernel: auto, native or numba.")] = "auto",
+    kernel: Annotated[str, typer.Option(help="Drift kernel: auto, native, numba or reference.")] = "auto",
     as_json: JsonFlag = False,
 ) -> None:
     """Train two small models on real flights, serve them, replay July and see the drift.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotations when it runs
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -13,6 +14,9 @@ from kedge.cli import rows
 from kedge.cli.common import JsonFlag, emit, examples, new_app, progress, table
 from kedge.client import Client
 from kedge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from kedge.client import ModelMetadata
 
 SHOWN = 20
 
@@ -36,29 +40,33 @@ def predict(
     batch: Annotated[int, typer.Option(min=1, max=65536, help="Rows a request.")] = 256,
     version: Annotated[str, typer.Option(help="Ask this version; by default the server's routes choose.")] = "",
     columns: Annotated[
-        str, typer.Option(help="For a model with one [N, F] input: its columns in order, as a,b,c.")
+        str, typer.Option(help="For a model with one [N, F] input: the file's columns in the model's order, as a,b,c.")
     ] = "",
     as_json: JsonFlag = False,
 ) -> None:
     r"""Send the rows of a file to a server.
 
-    Columns go to the inputs of the same name. A model with one \[N, F] input takes the file's columns in order, or
-    those of --columns. Missing numbers become NaN, missing text becomes the empty string.
+    Columns go to the inputs of the same name. A model with one \[N, F] input takes those of --columns; or the columns
+    its bundle names, whatever their order in the file, if the file has them all; or else the file's columns by
+    position, and a note on standard error says so. Missing numbers become NaN, missing text becomes the empty string.
     """
     if output is not None:
-        rows.check_suffix("--output", output)
+        rows.check_target(output)
     data = rows.read(input_file)
     if not len(data):
-        raise ConfigError(f"'{input_file}' has no rows")
+        raise ConfigError(f"--input: '{input_file}' has no rows")
     with Client(server) as client:
         metadata = client.metadata(model, version)
-        arrays = rows.inputs(data, metadata, tuple(filter(None, columns.split(","))))
+        asked = tuple(filter(None, columns.split(",")))
+        matched = rows.inputs(data, metadata, asked, () if asked else _known(client, metadata, version))
+        if matched.note:
+            sys.stderr.write(f"note: {' '.join(matched.note.split())}\n")
         dtypes = {spec.name: spec.dtype for spec in metadata.inputs}
         parts: list[dict[str, Any]] = []
         versions: dict[str, int] = {}
         with progress(f"predicting {len(data):,} rows", total=len(data), quiet=as_json) as step:
             for start in range(0, len(data), batch):
-                part = {name: array[start : start + batch] for name, array in arrays.items()}
+                part = {name: array[start : start + batch] for name, array in matched.arrays.items()}
                 answer = client.infer(model, part, version=version, dtypes=dtypes)
                 count = min(batch, len(data) - start)
                 parts.append(answer.outputs)
@@ -71,6 +79,13 @@ def predict(
     payload |= {"output": str(output)} if output else {"predictions": predictions.to_pylist()}
     by = ", ".join(f"version {name} ({count:,} rows)" for name, count in versions.items())
     emit(payload, *_text(predictions, output), f"answered by {by}", as_json=as_json)
+
+
+def _known(client: Client, model: ModelMetadata, version: str) -> tuple[str | None, ...]:
+    """The names a model with one [N, F] input has for its columns; empty for other models."""
+    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 2:
+        return ()
+    return client.columns(model.name, version).get(model.inputs[0].name, ())
 
 
 def _text(predictions: Any, output: Path | None) -> list[Any]:

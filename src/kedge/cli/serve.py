@@ -48,7 +48,7 @@ def serve(
     admin: Annotated[str | None, typer.Option(help="Admin port. Default 127.0.0.1:8003.")] = None,
     metrics: Annotated[str | None, typer.Option(help="Metrics and health port. Default 127.0.0.1:8002.")] = None,
     plane: Annotated[str | None, typer.Option(help="auto, native or portable. Default auto.")] = None,
-    kernel: Annotated[str | None, typer.Option(help="auto, native or numba. Default auto.")] = None,
+    kernel: Annotated[str | None, typer.Option(help="auto, native, numba or reference (slow). Default auto.")] = None,
     config_file: Annotated[
         Path | None, typer.Option("--config", help="YAML file of these settings; or KEDGE_CONFIG.")
     ] = None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 import grpc
 
-from kedge.client.calls import ADMIN, OPTIONS, failure, method
+from kedge.client.calls import ADMIN, OPTIONS, failure, method, target
 from kedge.proto import admin as pb
 
 if TYPE_CHECKING:
@@ -25,12 +25,15 @@ class AdminClient:
     Args:
         address: ``host:port``, ``[::1]:port`` or ``unix:/path`` of the admin port.
         timeout: seconds a call may take.
+
+    Raises:
+        ConfigError: the address is none.
     """
 
     def __init__(self, address: str, *, timeout: float = 30.0) -> None:
         self.address = address
         self._timeout = timeout
-        self._channel = grpc.insecure_channel(address, options=OPTIONS)
+        self._channel = grpc.insecure_channel(target(address), options=OPTIONS)
 
     def status(self, model: str = "") -> pb.ServerStatus:
         """What is live, of one model or all.
@@ -65,7 +68,7 @@ class AdminClient:
         try:
             yield from call
         except grpc.RpcError as error:
-            raise failure(error, self.address) from error
+            raise failure(error, self.address, ADMIN) from error
         finally:
             call.cancel()
 
@@ -83,4 +86,4 @@ class AdminClient:
         try:
             return cast("_M", method(self._channel, ADMIN + name, response)(message, timeout=self._timeout))
         except grpc.RpcError as error:
-            raise failure(error, self.address) from error
+            raise failure(error, self.address, ADMIN) from error

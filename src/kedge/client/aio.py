@@ -8,7 +8,7 @@ import grpc
 import grpc.aio
 
 from kedge.client import values
-from kedge.client.calls import INFERENCE, OPTIONS, failure, method
+from kedge.client.calls import INFERENCE, OPTIONS, failure, method, target
 from kedge.proto import inference as pb
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ class AsyncClient:
         self.address = address
         self._timeout = timeout
         if credentials is None:
-            self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+            self._channel = grpc.aio.insecure_channel(target(address), options=OPTIONS)
         else:
-            self._channel = grpc.aio.secure_channel(address, credentials, options=OPTIONS)
+            self._channel = grpc.aio.secure_channel(target(address), credentials, options=OPTIONS)
 
     async def infer(
         self,
@@ -63,6 +63,11 @@ class AsyncClient:
         message = pb.ModelMetadataRequest(name=model, version=version)
         return values.metadata(await self._call("ModelMetadata", message, pb.ModelMetadataResponse))
 
+    async def columns(self, model: str, version: str = "") -> dict[str, tuple[str | None, ...]]:
+        """Names of the columns of [N, F] inputs; as `Client.columns`."""
+        message = pb.ModelConfigRequest(name=model, version=version)
+        return values.columns(await self._call("ModelConfig", message, pb.ModelConfigResponse))
+
     async def close(self) -> None:
         """Close the connection."""
         await self._channel.close()
@@ -77,4 +82,4 @@ class AsyncClient:
         try:
             return cast("_M", await method(self._channel, INFERENCE + name, response)(message, timeout=self._timeout))
         except grpc.RpcError as error:
-            raise failure(error, self.address) from error
+            raise failure(error, self.address, INFERENCE) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from kedge.config import Address
 from kedge.errors import Code, KedgeError, RequestError
 
 if TYPE_CHECKING:
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 INFERENCE: Final = "/inference.GRPCInferenceService/"
 ADMIN: Final = "/kedge.v1.Admin/"
+PORTS: Final = {INFERENCE: "data port (8001 by default)", ADMIN: "admin port (8003 by default)"}
+"""Where a server answers each service."""
 OPTIONS: Final = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
 
@@ -18,6 +21,11 @@ class UnreachableError(KedgeError):
     """No server answers at an address."""
 
     code = Code.UNAVAILABLE
+
+
+def target(address: str) -> str:
+    """The address as gRPC wants it. Raises `ConfigError` where it is none."""
+    return str(Address.parse(address))
 
 
 def method(channel: Any, path: str, response: type[Message]) -> Any:
@@ -29,10 +37,14 @@ def method(channel: Any, path: str, response: type[Message]) -> Any:
     )
 
 
-def failure(error: Any, address: str) -> KedgeError:
-    """The Kedge error for a `grpc.RpcError`."""
+def failure(error: Any, address: str, service: str) -> KedgeError:
+    """The Kedge error for a `grpc.RpcError` of a call to `service`, `INFERENCE` or `ADMIN`."""
     number, detail = error.code().value[0], error.details() or "no reason was given"
     if number == Code.UNAVAILABLE.value and "connect" in detail.lower():
         return UnreachableError(f"no server answers at {address}; is `kedge serve` running there?")
+    if number == Code.UNIMPLEMENTED.value:
+        return RequestError(
+            Code.UNIMPLEMENTED, f"{address} does not answer {service.strip('/')}; is it the {PORTS[service]}?"
+        )
     known = {code.value for code in Code}
     return RequestError(Code(number) if number in known else Code.INTERNAL, detail)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 import grpc
 
 from kedge.client import values
-from kedge.client.calls import INFERENCE, OPTIONS, failure, method
+from kedge.client.calls import INFERENCE, OPTIONS, failure, method, target
 from kedge.proto import inference as pb
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ class Client:
         address: ``host:port``, ``[::1]:port`` or ``unix:/path`` of the data port.
         timeout: seconds a call may take; None waits.
         credentials: TLS channel credentials; None for plain text.
+
+    Raises:
+        ConfigError: the address is none.
     """
 
     def __init__(
@@ -36,9 +39,9 @@ class Client:
         self.address = address
         self._timeout = timeout
         if credentials is None:
-            self._channel = grpc.insecure_channel(address, options=OPTIONS)
+            self._channel = grpc.insecure_channel(target(address), options=OPTIONS)
         else:
-            self._channel = grpc.secure_channel(address, credentials, options=OPTIONS)
+            self._channel = grpc.secure_channel(target(address), credentials, options=OPTIONS)
 
     def infer(
         self,
@@ -82,6 +85,14 @@ class Client:
         message = pb.ModelMetadataRequest(name=model, version=version)
         return values.metadata(self._call("ModelMetadata", message, pb.ModelMetadataResponse))
 
+    def columns(self, model: str, version: str = "") -> dict[str, tuple[str | None, ...]]:
+        """Names of the columns of the model's [N, F] inputs, in order, None where it has no name; by input name.
+
+        Without an entry for inputs of other shapes and those whose columns have no names. Raises as `infer`.
+        """
+        message = pb.ModelConfigRequest(name=model, version=version)
+        return values.columns(self._call("ModelConfig", message, pb.ModelConfigResponse))
+
     def close(self) -> None:
         """Close the connection."""
         self._channel.close()
@@ -96,4 +107,4 @@ class Client:
         try:
             return cast("_M", method(self._channel, INFERENCE + name, response)(message, timeout=self._timeout))
         except grpc.RpcError as error:
-            raise failure(error, self.address) from error
+            raise failure(error, self.address, INFERENCE) from error

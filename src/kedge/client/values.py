@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+COLUMNS: Final = "kedge.columns."
+"""Before an input's name: the parameter of a model's configuration that names its columns."""
 _BY_NUMPY: Final = {row.numpy: name for name, row in DTYPES.items() if name not in ("BF16", "BYTES")}
 
 
@@ -80,6 +83,22 @@ def request(
     if key is not None:
         message.parameters["kedge_key"].string_param = key
     return message
+
+
+def columns(answer: pb.ModelConfigResponse) -> dict[str, tuple[str | None, ...]]:
+    """Names of the columns of [N, F] inputs, by input. Raises `RequestError` where the answer is not of that form."""
+    found: dict[str, tuple[str | None, ...]] = {}
+    for key, parameter in answer.config.parameters.items():
+        if not key.startswith(COLUMNS):
+            continue
+        try:
+            names = json.loads(parameter.string_value)
+        except ValueError:
+            names = None
+        if not isinstance(names, list) or not all(name is None or isinstance(name, str) for name in names):
+            raise RequestError(Code.INTERNAL, f"the answer's parameter '{key}' is no list of names")
+        found[key.removeprefix(COLUMNS)] = tuple(names)
+    return found
 
 
 def result(answer: pb.ModelInferResponse) -> Result:

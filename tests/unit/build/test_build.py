@@ -271,7 +271,17 @@ def test_a_zipmap_output_is_refused_with_the_option_that_avoids_it(folder: Path,
         ({"card": "absent.md"}, "card: cannot read 'absent.md': No such file"),
         ({"lineage": {"environment": "absent"}}, "lineage.environment: cannot read 'absent'"),
         ({"data": {"reference": "absent.csv"}}, "cannot read data file 'absent.csv'"),
-        ({"data": {"reference": "data.parquet", "label": "lable"}}, "takes 4 features, the data gives 5"),
+        (
+            {"data": {"reference": "data.parquet", "label": "lable"}},
+            (
+                "data.label: data file 'data.parquet' has no column 'lable'; it has a, b, c, d, label; "
+                "did you mean 'label'?"
+            ),
+        ),
+        (
+            {"data": {"reference": "data.parquet"}},
+            "takes 4 features, the data gives 5: a, b, c, d, label; if one of them is the label, name it as data.label",
+        ),
         ({"data": {"reference": "data.parquet", "label": "zzz"}, "features": list(COLUMNS)}, "data.label: data file"),
         ({"data": {"reference": "data.parquet", "label": "label", "time": "zzz"}}, "data.time: data file"),
         ({"data": None, "gates": ["auc >= 0.5"]}, "gates: needs data to be measured on"),

@@ -147,6 +147,24 @@ def test_a_model_that_disagrees_with_the_data_gets_one_message(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("columns", "changes", "hinted"),
+    [
+        ("abc", {"data": {"reference": "d"}}, True),
+        ("abcd", {"data": {"reference": "d"}}, False),
+        ("abc", {}, False),
+        ("abc", {"data": {"reference": "d"}, "features": ["a", "b", "c"]}, False),
+        ("abc", {"data": {"reference": "d"}, "features": {name: {"tensor": "x"} for name in "abc"}}, False),
+    ],
+)
+def test_one_column_too_many_may_be_a_label_that_was_not_said(
+    columns: str, changes: dict[str, Any], hinted: bool
+) -> None:
+    with pytest.raises(SpecError, match="takes 2 features, the data gives ") as caught:
+        features.infer(spec_of(**changes), MATRIX, data_of(**{name: [1.0] for name in columns}))
+    assert ("if one of them is the label, name it as data.label" in str(caught.value)) is hinted
+
+
 def test_missing_values_become_what_stands_for_them() -> None:
     inputs = each(("f", "FP32"), ("i", "INT32"), ("s", "BYTES"))
     data = data_of(f=[1.0, None], i=[7, None], s=["u", None])

@@ -5,16 +5,13 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import tarfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import making
 import pytest
 
 from kedge.bundle import archive, limits, ustar, verify
 from kedge.errors import BundleError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_equal_directories_give_equal_bytes_and_the_id_is_the_digest_of_the_manifest(tmp_path: Path) -> None:
@@ -69,6 +66,16 @@ def test_a_directory_that_is_not_what_its_manifest_says_is_not_packed(tmp_path: 
         with pytest.raises(BundleError, match=reason):
             archive.write(tree, out)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["tree"]
+
+
+@pytest.mark.parametrize("out", [".", "", "..", "/", "folder"])
+def test_a_folder_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str) -> None:
+    tree = making.lay_out(tmp_path / "tree", making.files())
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BundleError, match="is a directory; name the archive to write"):
+        archive.write(tree, Path(out))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "tree"]
 
 
 def test_headers_hold_eight_gibibytes_and_a_hundred_bytes_of_path() -> None:

@@ -32,6 +32,14 @@ def test_every_command_has_json_a_sentence_and_an_example(name: str, command: An
     assert all(parameter.help for parameter in command.params if parameter.param_type_name == "option")
 
 
+@pytest.mark.parametrize("name", ["bundle", "audit"])
+def test_every_group_has_an_example(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        kedge.cli.main([name, "--help"])
+    assert end.value.code == 0
+    assert f"kedge {name} verify" in capsys.readouterr().out
+
+
 def test_help_loads_no_heavy_library() -> None:
     heavy = ["onnxruntime", "numpy", "pyarrow", "grpc", "scipy", "pydantic", "matplotlib"]
     code = f"""

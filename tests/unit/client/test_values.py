@@ -68,3 +68,16 @@ def test_an_answer_in_typed_form_is_refused() -> None:
     answer.outputs.add(name="y", datatype="FP32", shape=[1])
     with pytest.raises(RequestError, match="raw contents"):
         values.result(answer)
+
+
+def test_columns_are_those_of_the_parameters() -> None:
+    answer = pb.ModelConfigResponse()
+    answer.config.parameters["kedge_bundle"].string_value = "ab"
+    answer.config.parameters["kedge.columns.x"].string_value = '["a", null]'
+    assert values.columns(answer) == {"x": ("a", None)}
+    answer.config.parameters["kedge.columns.x"].string_value = "[1]"
+    with pytest.raises(RequestError, match=r"'kedge\.columns\.x' is no list of names"):
+        values.columns(answer)
+    answer.config.parameters["kedge.columns.x"].string_value = "a, b"
+    with pytest.raises(RequestError, match=r"'kedge\.columns\.x' is no list of names"):
+        values.columns(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
 from kedge import __version__
@@ -11,13 +12,15 @@ from kedge.plane.cold.routes import find, handles
 from kedge.proto import inference as pb
 
 if TYPE_CHECKING:
-    from kedge.bundle.manifest import TensorSpec
+    from kedge.bundle.manifest import Schema, TensorSpec
     from kedge.plane.cold.facts import Facts
 
 EXTENSIONS: Final = ("model_configuration", "statistics")
 """Extensions of the protocol that are honoured, and no others."""
 PLATFORM: Final = "onnxruntime_onnx"
 BACKEND: Final = "onnxruntime"
+COLUMNS: Final = "kedge.columns."
+"""Before the name of a [N, F] input: the parameter that names its columns."""
 _CONFIG_TYPES: Final = {"BYTES": "TYPE_STRING"}
 
 
@@ -44,7 +47,10 @@ def _described(spec: TensorSpec) -> pb.ModelMetadataResponse.TensorMetadata:
 
 
 def model_config(request: pb.ModelConfigRequest, facts: Facts) -> pb.ModelConfigResponse:
-    """How a model is served. With `max_batch_size` above 0, dims omit the batch dimension."""
+    """How a model is served. With `max_batch_size` above 0, dims omit the batch dimension.
+
+    ``parameters`` name the bundle and, for every [N, F] input whose schema names columns, those columns in order.
+    """
     _, handle = find(facts.table(), request.name, request.version)
     bundle = facts.bundle(handle.bundle)
     manifest, batching, execution = bundle.manifest, bundle.serving.batching, bundle.serving.execution
@@ -64,7 +70,23 @@ def model_config(request: pb.ModelConfigRequest, facts: Facts) -> pb.ModelConfig
     if manifest.batchable:
         config.dynamic_batching.max_queue_delay_microseconds = batching.max_queue_delay_us
     config.parameters["kedge_bundle"].string_value = handle.bundle
+    for spec in manifest.inputs:
+        if any(names := _columns(spec, bundle.schema)):
+            config.parameters[COLUMNS + spec.name].string_value = json.dumps(names, ensure_ascii=False)
     return pb.ModelConfigResponse(config=config)
+
+
+def _columns(spec: TensorSpec, schema: Schema) -> list[str | None]:
+    """Names of the columns of a [N, F] input, None where the schema has none; empty for inputs of another shape."""
+    if len(spec.shape) != 2 or spec.shape[1] == 1:
+        return []
+    named = {
+        feature.source.column: feature.name
+        for feature in schema.features
+        if feature.source.tensor == spec.name and feature.kind != "summary"
+    }
+    width = spec.shape[1] if spec.shape[1] > 0 else max(named, default=-1) + 1
+    return [named.get(column) for column in range(width)]
 
 
 def _type(dtype: str) -> int:
