@@ -101,21 +101,19 @@ def _run(settings: Settings, *, as_json: bool) -> None:
     try:
         with Stopping() as stopping:
             _announce(server, as_json=as_json)
-            stopping.asked.wait()
-            log.info("draining", extra={"data": {"signal": stopping.last}})
-            if not _drain(server, stopping):
+            log.info("draining", extra={"data": {"signal": stopping.wait()}})
+            if second := _drain(server, stopping):
                 # Threads may be inside a model's run, and nobody waits for them any more. The state is transactional.
                 log.warning("stopped at once by a second signal")
                 logging.shutdown()
-                os._exit(SIGNALLED + stopping.last)
+                os._exit(SIGNALLED + second)
     finally:
         server.stop()
     log.info("stopped")
 
 
-def _drain(server: Server, stopping: Stopping) -> bool:
-    """Drain in a thread of its own, so that a second signal is heard meanwhile; False if there was one."""
-    ended = threading.Event()
+def _drain(server: Server, stopping: Stopping) -> int:
+    """Drain in a thread of its own, so that a second signal is heard meanwhile. Returns its number, or 0."""
 
     def work() -> None:
         try:
@@ -124,12 +122,10 @@ def _drain(server: Server, stopping: Stopping) -> bool:
         except Exception:
             log.exception("the drain failed; requests under way are cut off")
         finally:
-            ended.set()
-            stopping.at_once.set()
+            stopping.wake()
 
     threading.Thread(target=work, name="kedge-drain", daemon=True).start()
-    stopping.at_once.wait()
-    return ended.is_set()
+    return stopping.wait()
 
 
 def _announce(server: Server, *, as_json: bool) -> None:

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import signal
-import threading
-from typing import TYPE_CHECKING, Any
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+WOKEN: Final = 0
+"""What `Stopping.wait` returns for `Stopping.wake`; no signal has this number."""
+
 
 class Stopping:
-    """Counts the signals that ask for an end, while the block lasts.
+    """Queues the signals that ask for an end, while the block lasts.
 
-    Attributes:
-        asked: set by the first signal.
-        at_once: set by the second.
-        last: number of the latest signal, or 0.
+    A handler runs between two bytecodes of the main thread, which may be anywhere, inside `wait` too. `SimpleQueue` is
+    made for that; an `Event` is not: its lock may be held by the very code that the handler interrupts.
     """
 
     def __init__(self) -> None:
-        self.asked = threading.Event()
-        self.at_once = threading.Event()
-        self.last = 0
+        self._numbers: SimpleQueue[int] = SimpleQueue()
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stopping:
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._before[number] = signal.signal(number, self._count)
+            self._before[number] = signal.signal(number, lambda number, _frame: self._numbers.put(number))
         return self
 
     def __exit__(
@@ -36,6 +35,10 @@ class Stopping:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _count(self, number: int, _frame: object) -> None:
-        self.last = number
-        (self.at_once if self.asked.is_set() else self.asked).set()
+    def wait(self) -> int:
+        """The number of the next signal, or `WOKEN`. Waits for either."""
+        return self._numbers.get()
+
+    def wake(self) -> None:
+        """Let `wait` return `WOKEN`; from any thread."""
+        self._numbers.put(WOKEN)
