@@ -215,7 +215,11 @@ void Shard::flush_dirty() {
   dirty_.clear();
 }
 
+// Leaves epoll at once: closing the socket would not do that while a child process, between its fork and its
+// exec, holds a copy of it, and events of a connection that is gone would come.
 void Shard::close(Connection& connection) {
+  if (connection.closing) return;
+  ::epoll_ctl(epoll_, EPOLL_CTL_DEL, connection.fd(), nullptr);
   connection.closing = true;
   closed_some_ = true;
 }
