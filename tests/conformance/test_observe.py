@@ -60,9 +60,9 @@ def watched() -> bundles.Recipe:
 def counts(served: Served, arm: Arm = Arm.LIVE) -> Counts | None:
     """Counts of the one bundle that `served` has, under an arm."""
     (bundle,) = served.stored()
-    for (_, found, _), data in cells.decode(served.plane.snapshot()).items():
+    for (_, found, _), cell in cells.decode(served.plane.snapshot()).items():
         if found is arm:
-            return Counts.parse(data, bundle.layout())
+            return Counts.parse(cell.counts, bundle.layout())
     return None
 
 
@@ -135,8 +135,8 @@ def test_ten_thousand_flights_are_counted_exactly_as_the_kernel_counts_them(flig
 
     def live() -> Counts:
         total = Counts.zero(layout)
-        for (_, arm, _), data in cells.decode(served.plane.snapshot()).items():
-            total = total + Counts.parse(data, layout) if arm is Arm.LIVE else total
+        for (_, arm, _), cell in cells.decode(served.plane.snapshot()).items():
+            total = total + Counts.parse(cell.counts, layout) if arm is Arm.LIVE else total
         return total
 
     before = live()

@@ -74,6 +74,19 @@ class ArmRoute:
 
 
 @dataclass(frozen=True)
+class Shadow:
+    """Who runs beside the arms and answers nobody.
+
+    Attributes:
+        handle: who it is.
+        sample: share of the requests that LIVE or CONTROL answered whose inputs it is given too, in (0, 1].
+    """
+
+    handle: Handle
+    sample: float = 1.0
+
+
+@dataclass(frozen=True)
 class Route:
     """Where requests for one model go.
 
@@ -88,6 +101,10 @@ class Route:
         pinned: versions reachable by name beside those of `arms`. Whoever names a version is counted under PINNED.
         salt: secret of this rollout, 16 bytes; empty stands for 16 zero bytes.
         sticky_for: seconds a key keeps its arm, above zero.
+        shadow: a bundle that is compared with the one that answers, on a thread of its own; it drops rather than
+            delays.
+        slow_ns: by batch-size bucket (`kedge.kernel.contract.BATCH_SIZE_BUCKETS` entries), the run time above which
+            every request of a batch counts as slow; 0 for a bucket without one. Empty: none is slow.
     """
 
     model: str
@@ -96,6 +113,8 @@ class Route:
     pinned: tuple[Handle, ...] = ()
     salt: bytes = b""
     sticky_for: int = 3600
+    shadow: Shadow | None = None
+    slow_ns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,6 +149,32 @@ class Tls:
     certificate: bytes
     key: bytes = field(repr=False)
     client_ca: bytes | None = None
+
+
+@dataclass(frozen=True)
+class TokenKey:
+    """A secret that seals prediction ids.
+
+    Attributes:
+        id: in [0, 255]; the token names it.
+        secret: 16 random bytes.
+    """
+
+    id: int
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """With what predictions are sealed; without it no answer carries a prediction id.
+
+    Attributes:
+        key: seals.
+        boot: 64 bits that name this replica and this start of it; with shard and sequence it makes an id unique.
+    """
+
+    key: TokenKey
+    boot: int
 
 
 @dataclass(frozen=True)
@@ -181,8 +226,11 @@ class DataPlane(Protocol):
 
     name: Literal["native", "portable"]
 
-    def configure(self, *, tls: Tls | None = None, limits: Limits | None = None) -> None:
-        """Set credentials and bounds. TLS given again while serving replaces the certificates for new connections."""
+    def configure(self, *, tls: Tls | None = None, limits: Limits | None = None, tokens: Tokens | None = None) -> None:
+        """Set credentials, bounds and the sealing key.
+
+        TLS and tokens given again while serving hold for new connections and new answers.
+        """
 
     def on_cold(self, callback: ColdCallback) -> None:
         """Who answers cold RPCs. Set before `start`."""
@@ -213,6 +261,20 @@ class DataPlane(Protocol):
 
     def snapshot(self) -> bytes:
         """Counts of every (bundle, arm, epoch), as versioned bytes: see `kedge.plane.cells`."""
+
+    def confide(self, handle: Handle, threshold: float) -> None:
+        """Use another conformal threshold for a bundle than its calibration gave: adaptive alpha moves it.
+
+        Args:
+            handle: of a bundle with calibration scores.
+            threshold: the score up to which a class is in the set, or half the width of an interval; may be infinite.
+
+        Raises:
+            PlaneError: the handle is unknown, or its bundle has no calibration scores.
+        """
+
+    def suspects(self, handle: Handle) -> Sequence[Mapping[str, NDArray[Any]]]:
+        """Input rows, all of them finite, whose prediction was not: the first `limits.SUSPECTS` since the load."""
 
     def reservoir(self, handle: Handle) -> Sequence[Mapping[str, NDArray[Any]]]:
         """A bounded uniform sample of recent requests' input rows, each a mapping of tensor name to one row."""

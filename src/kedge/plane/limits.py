@@ -40,3 +40,5 @@ RESERVOIR_BYTES: Final = 64 * 1024 * 1024
 """Bytes kept a bundle for the same: rows that are images."""
 CLOSED_EPOCHS: Final = 8
 """Closed epochs of a bundle and arm that are kept apart; older ones are added up under epoch 0."""
+SUSPECTS: Final = 16
+"""Rows kept a bundle whose inputs were finite and whose prediction was not: a model that fails on every row."""

@@ -99,8 +99,8 @@ class View:
     def totals(self) -> dict[Key, Counts]:
         """Everything counted since the server started, by bundle and arm; epochs are added up."""
         totals: dict[Key, Counts] = {}
-        for (identity, arm, _), data in cells.decode(self.snapshot()).items():
-            counts = Counts.parse(data, self.frame(identity).layout)
+        for (identity, arm, _), cell in cells.decode(self.snapshot()).items():
+            counts = Counts.parse(cell.counts, self.frame(identity).layout)
             key = Key(identity, arm.name.lower())
             totals[key] = totals[key] + counts if key in totals else counts
         return totals

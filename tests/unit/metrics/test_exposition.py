@@ -79,7 +79,7 @@ def view(tmp_path_factory: pytest.TempPathFactory) -> View:
     sketch.observe_batch(np.array([5_000], np.int64), 2_000_000, 1500)
     sketch.observe_status(0)
     sketch.observe_status(3, 2)
-    snapshot = cells.encode({(bundle.id, Arm.LIVE, 1): sketch.snapshot()})
+    snapshot = cells.encode({(bundle.id, Arm.LIVE, 1): cells.Cell(sketch.snapshot())})
     live = Live(bundle, None, 1, 5.0)  # type: ignore[arg-type] - no plane has loaded it
     plane: Any = SimpleNamespace(name="portable", snapshot=lambda: snapshot)
     deployments: Any = SimpleNamespace(live=lambda: (live,), get=lambda _model: live)

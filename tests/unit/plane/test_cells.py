@@ -9,12 +9,15 @@ from kedge.plane import cells
 from kedge.plane.contract import Arm
 
 keys = st.tuples(st.binary(min_size=32, max_size=32).map(bytes.hex), st.sampled_from(Arm), st.integers(0, 2**64 - 1))
-containers = st.dictionaries(keys, st.binary(max_size=40), max_size=5)
-ONE = cells.encode({("ab" * 32, Arm.CANARY, 7): b"counts", ("00" * 32, Arm.LIVE, 1): b""})
+contents = st.builds(cells.Cell, st.binary(max_size=40), st.binary(max_size=40))
+containers = st.dictionaries(keys, contents, max_size=5)
+ONE = cells.encode(
+    {("ab" * 32, Arm.CANARY, 7): cells.Cell(b"counts", b"evidence"), ("00" * 32, Arm.LIVE, 1): cells.Cell(b"")}
+)
 
 
 @given(containers)
-def test_what_goes_in_comes_out_and_order_does_not_matter(container: dict[cells.CellKey, bytes]) -> None:
+def test_what_goes_in_comes_out_and_order_does_not_matter(container: dict[cells.CellKey, cells.Cell]) -> None:
     data = cells.encode(container)
     assert cells.decode(data) == container
     assert cells.encode(dict(reversed(list(container.items())))) == data
@@ -40,7 +43,7 @@ def test_damage_is_named(at: int, value: int, words: str) -> None:
 
 
 def test_a_cell_twice_is_refused() -> None:
-    one = cells.encode({("ab" * 32, Arm.LIVE, 1): b"x"})
+    one = cells.encode({("ab" * 32, Arm.LIVE, 1): cells.Cell(b"x")})
     twice = one[:8] + (2).to_bytes(4, "little") + one[12:] * 2
     with pytest.raises(SnapshotError, match="twice"):
         cells.decode(twice)

@@ -46,9 +46,9 @@ def model_statistics(request: pb.ModelStatisticsRequest, facts: Facts) -> pb.Mod
     return response
 
 
-def _total(bundle: Bundle, counted: dict[cells.CellKey, bytes]) -> Counts:
+def _total(bundle: Bundle, counted: dict[cells.CellKey, cells.Cell]) -> Counts:
     layout = bundle.layout()
-    parts = [Counts.parse(data, layout) for (identity, _, _), data in counted.items() if identity == bundle.id]
+    parts = [Counts.parse(cell.counts, layout) for (identity, _, _), cell in counted.items() if identity == bundle.id]
     return sum(parts, start=Counts.zero(layout))
 
 

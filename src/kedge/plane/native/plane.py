@@ -219,7 +219,7 @@ class NativePlane:
                 key = (bundle, Arm(arm), epoch)
                 parsed = Counts.parse(counts, self._layouts[bundle])
                 merged[key] = merged[key] + parsed if key in merged else parsed
-            return cells.encode({key: counts.to_bytes() for key, counts in merged.items()})
+            return cells.encode({key: cells.Cell(counts.to_bytes()) for key, counts in merged.items()})
 
     def reservoir(self, handle: Handle) -> Sequence[Mapping[str, NDArray[Any]]]:
         """See `DataPlane.reservoir`."""

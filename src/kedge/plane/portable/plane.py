@@ -162,7 +162,7 @@ class PortablePlane:
 
     def snapshot(self) -> bytes:
         """See `DataPlane.snapshot`."""
-        return cells.encode(self._call(self._counts()))
+        return cells.encode({key: cells.Cell(counts) for key, counts in self._call(self._counts()).items()})
 
     def reservoir(self, handle: Handle) -> Sequence[Mapping[str, NDArray[Any]]]:
         """See `DataPlane.reservoir`."""
