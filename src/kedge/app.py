@@ -57,7 +57,7 @@ class Server:
         with ExitStack() as parts:
             directory = parts.enter_context(locked(settings.state))
             self._kernel = select_kernel(settings.kernel)
-            self._plane = select_plane(settings.plane, self._kernel)
+            self._plane = select_plane(settings.plane, self._kernel, settings.shards)
             parts.callback(self._plane.stop)
             self._plane.configure(tls=_tls(settings))
             store = Store(directory / STORE)

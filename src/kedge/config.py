@@ -100,6 +100,7 @@ class Settings(BaseModel):
         bundle: archives to deploy where their model has no live bundle yet.
         grpc, metrics, admin: addresses of the data port, of metrics and health, of the admin port.
         plane, kernel: implementations; one that is asked for by name and missing is an error.
+        shards: threads that serve connections (native plane); None: half the cores, at least one.
         drain_grace: seconds between "not ready" and the refusal of new requests, for load balancers to notice.
         drain_timeout: seconds that requests under way have to finish.
         log_format: ``text`` for people, ``json`` for machines; always on standard error.
@@ -118,6 +119,7 @@ class Settings(BaseModel):
     admin: Listen = Address("127.0.0.1", 8003)
     plane: PlaneName = "auto"
     kernel: KernelName = "auto"
+    shards: int | None = Field(default=None, ge=1, le=256)
     drain_grace: float = Field(default=0.0, ge=0, le=3600, allow_inf_nan=False)
     drain_timeout: float = Field(default=30.0, ge=0, le=3600, allow_inf_nan=False)
     log_format: LogFormat = "text"

@@ -20,6 +20,8 @@ CASES = {
     "unknown plane": (["--plane", "fast"], "--plane: Input should be"),
     "unknown kernel": (["--kernel", "fast"], "--kernel: Input should be"),
     "native plane with another kernel": (["--plane", "native", "--kernel", "numba"], "--plane native"),
+    "no shards": (["--shards", "0"], "--shards: Input should be greater than or equal to 1"),
+    "shards of the portable plane": (["--plane", "portable", "--shards", "2"], "--shards 2: the portable plane"),
     "negative grace": (["--drain-grace", "-1"], "--drain-grace: Input should be greater than or equal to 0"),
     "no such archive": (["--bundle", "nowhere.kedge"], "nowhere.kedge"),
     "key without certificate": (["--tls-key", "key.pem"], "--tls-key: tls_cert and tls_key go together"),

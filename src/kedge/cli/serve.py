@@ -49,6 +49,7 @@ def serve(
     metrics: Annotated[str | None, typer.Option(help="Metrics and health port. Default 127.0.0.1:8002.")] = None,
     plane: Annotated[str | None, typer.Option(help="auto, native or portable. Default auto.")] = None,
     kernel: Annotated[str | None, typer.Option(help="auto, native, numba or reference (slow). Default auto.")] = None,
+    shards: Annotated[int | None, typer.Option(help="Threads that serve connections. Default: half the cores.")] = None,
     config_file: Annotated[
         Path | None, typer.Option("--config", help="YAML file of these settings; or KEDGE_CONFIG.")
     ] = None,
@@ -80,6 +81,7 @@ def serve(
         "metrics": metrics,
         "plane": plane,
         "kernel": kernel,
+        "shards": shards,
         "drain_grace": drain_grace,
         "drain_timeout": drain_timeout,
         "log_format": log_format,

@@ -42,14 +42,25 @@ def choose(name: str, kernel: str) -> str:
     return name
 
 
-def select(name: str, kernel: Kernel) -> DataPlane:
-    """Make the plane that `choose` names. Raises `PlaneError`."""
+def select(name: str, kernel: Kernel, shards: int | None = None) -> DataPlane:
+    """Make the plane that `choose` names.
+
+    Args:
+        name: as `choose` takes it.
+        kernel: what counts.
+        shards: threads that serve connections; None takes the plane's default. The portable plane has one.
+
+    Raises:
+        PlaneError: as `choose`, or the plane cannot have so many shards.
+    """
     if choose(name, kernel.name) == "native":
         try:
             from kedge.plane.native import NativePlane  # noqa: PLC0415 - a plane that is not chosen is never imported
         except ImportError as error:
             raise PlaneError(f"the native plane cannot be loaded: {error}; mend it or use --plane portable") from error
-        return NativePlane(kernel)
+        return NativePlane(kernel, shards=shards)
+    if shards not in (None, 1):
+        raise PlaneError(f"--shards {shards}: the portable plane serves on one thread; drop it, or use --plane native")
     from kedge.plane.portable.plane import PortablePlane  # noqa: PLC0415 - as above; it imports onnxruntime
 
     return PortablePlane(kernel)
