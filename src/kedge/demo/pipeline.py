@@ -68,10 +68,16 @@ def learn(table: pa.Table, label: str) -> Encodings:
     return Encodings(rate, share, medians | FILL, mean * (0.1 if label == DELAY else 1.0))
 
 
-def build(encodings: Encodings) -> onnx.ModelProto:
-    """The pipeline as a model: an input [N, 1] a raw feature (strings for categories), the output ``features``."""
+def build(encodings: Encodings, *, celsius: bool = False) -> onnx.ModelProto:
+    """The pipeline as a model: an input [N, 1] a raw feature (strings for categories), the output ``features``.
+
+    Args:
+        encodings: what it learnt.
+        celsius: turn temperatures into degrees Celsius on the way, which no trees here were trained on: the bug that
+            the demo plants.
+    """
     graph = _Graph()
-    columns = [*_calendar(graph), *_route(graph, encodings), *_weather(graph, encodings)]
+    columns = [*_calendar(graph), *_route(graph, encodings), *_weather(graph, encodings, celsius=celsius)]
     graph.call("Concat", *columns, output=OUTPUT, axis=1)
     inputs = [
         helper.make_tensor_value_info(name, TensorProto.STRING if name in CATEGORIES else TensorProto.FLOAT, ["N", 1])
@@ -143,9 +149,11 @@ def _route(graph: _Graph, encodings: Encodings) -> list[str]:
     return columns
 
 
-def _weather(graph: _Graph, encodings: Encodings) -> list[str]:
+def _weather(graph: _Graph, encodings: Encodings, *, celsius: bool) -> list[str]:
     absent = {name: graph.call("IsNaN", name) for name in WEATHER}
     value = {name: graph.call("Where", absent[name], graph.number(encodings.fill[name]), name) for name in WEATHER}
+    if celsius:
+        value |= {name: graph.scaled(value[name], 5 / 9, offset=32) for name in ("temp", "dewp")}
     sine, cosine = graph.cycle(value["wind_dir"], 360)
     return [
         graph.scaled(value["temp"], 1 / 50),

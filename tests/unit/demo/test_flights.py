@@ -238,3 +238,23 @@ def test_both_bundles_build_from_their_specs(trained: tuple[list[Path], list[flo
     assert [spec.name for spec in late.inputs] == list(flights.FEATURES)
     assert all(gate.passed for gate in (*late.gates, *delay.gates))
     assert late.rows["reference"] > 70_000
+
+
+def test_the_tidied_release_is_the_retrained_one_but_for_degrees(
+    trained: tuple[list[Path], list[float]], winter: pa.Table
+) -> None:
+    directory = trained[0][0].parent.parent
+    steps: list[float] = []
+    retrained, tidied = (path.parent for path in train.retrain(directory, steps.append))
+    assert sum(steps) == train.TREES
+    assert [yaml.safe_load((folder / "spec.yaml").read_text())["version"] for folder in (retrained, tidied)] == [
+        train.RETRAINED,
+        train.TIDIED,
+    ]
+    assert (retrained / "model.onnx").read_bytes() == (tidied / "model.onnx").read_bytes()
+    rows = train.inputs(winter.slice(0, 2_000))
+    right, wrong = (session(folder / "pipeline.onnx").run(None, rows)[0] for folder in (retrained, tidied))
+    temperatures = [16, 17, 18]
+    np.testing.assert_array_equal(np.delete(right, temperatures, axis=1), np.delete(wrong, temperatures, axis=1))
+    offsets = np.array([32, 32, 0]) / 50
+    np.testing.assert_allclose(wrong[:, temperatures], (right[:, temperatures] - offsets) * 5 / 9, atol=1e-6)
