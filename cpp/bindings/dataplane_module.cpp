@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings/layout_from_python.hpp"
+#include "bindings/tokens.hpp"
 #include "net/server.hpp"
 
 namespace py = pybind11;
@@ -124,6 +125,14 @@ engine::ModelConfig model_config(const py::dict& given) {
   config.prediction.output = item<std::size_t>(given, "prediction_output");
   config.prediction.label_output = item<std::optional<std::size_t>>(given, "label_output");
   config.prediction.classes = item<std::vector<std::string>>(given, "classes");
+  config.prediction.lower_output = item<std::size_t>(given, "lower_output");
+  config.prediction.upper_output = item<std::size_t>(given, "upper_output");
+  config.prediction.sigma_output = item<std::size_t>(given, "sigma_output");
+  if (const auto scores = item<std::optional<std::tuple<int, double, double>>>(given, "calibration")) {
+    const auto& [score, alpha, threshold] = *scores;
+    config.calibration = {static_cast<engine::ScoreKind>(score), alpha, threshold};
+  }
+  config.outcomes = item<bool>(given, "outcomes");
   config.max_batch = item<std::int64_t>(given, "max_batch");
   config.max_queue_delay_us = item<std::int64_t>(given, "max_queue_delay_us");
   config.max_queue = item<std::size_t>(given, "max_queue");
@@ -147,6 +156,11 @@ net::RouteSpec route_spec(const py::dict& given) {
   route.pinned = item<std::vector<std::uint64_t>>(given, "pinned");
   route.salt = item<std::string>(given, "salt");
   route.sticky_for = item<std::int64_t>(given, "sticky_for");
+  if (const auto shadow = given["shadow"].cast<std::optional<std::pair<std::uint64_t, double>>>()) {
+    route.shadow = net::RouteSpec::ShadowSpec{shadow->first, shadow->second};
+  }
+  const auto slow = item<std::vector<std::int64_t>>(given, "slow_ns");
+  std::copy_n(slow.begin(), std::min(slow.size(), route.slow_ns.size()), route.slow_ns.begin());
   return route;
 }
 
@@ -180,6 +194,12 @@ class Plane {
                         std::uint32_t streams) {
     server_->configure_limits({message, queue, connections, streams});
   }
+
+  void configure_tokens(std::uint8_t id, const std::string& secret, std::uint64_t boot) {
+    server_->configure_tokens({token_key(id, secret), boot});
+  }
+
+  void confide(std::uint64_t key, double threshold) { server_->confide(key, threshold); }
 
   void load(const py::dict& config, const py::list& sample, bool warm_up) {
     engine::ModelConfig parsed = model_config(config);
@@ -224,24 +244,18 @@ class Plane {
     for (const engine::CellCounts& cell : cells) {
       out.append(
           py::make_tuple(cell.bundle, static_cast<int>(cell.arm), cell.epoch,
-                         py::bytes(reinterpret_cast<const char*>(cell.counts.data()), cell.counts.size())));
+                         py::bytes(reinterpret_cast<const char*>(cell.counts.data()), cell.counts.size()),
+                         py::bytes(reinterpret_cast<const char*>(cell.evidence.data()),
+                                   cell.evidence.size() * sizeof(std::int64_t))));
     }
     return out;
   }
 
   py::list reservoir(std::uint64_t key) {
-    std::vector<engine::SampledRow> rows;
-    {
-      const py::gil_scoped_release release;
-      rows = server_->reservoir(key);
-    }
-    py::list out;
-    for (const engine::SampledRow& row : rows) {
-      py::list tensors;
-      for (const engine::SampledTensor& tensor : row) tensors.append(row_out(tensor));
-      out.append(tensors);
-    }
-    return out;
+    return rows_out([&] { return server_->reservoir(key); });
+  }
+  py::list suspects(std::uint64_t key) {
+    return rows_out([&] { return server_->suspects(key); });
   }
 
   // The next event of a cold call, as (call, kind, method, metadata, payload); None when the plane was
@@ -287,8 +301,37 @@ class Plane {
   std::vector<std::string> providers() { return server_->runtime().providers(); }
 
  private:
+  template <class F>
+  static py::list rows_out(F&& ask) {
+    std::vector<engine::SampledRow> rows;
+    {
+      const py::gil_scoped_release release;
+      rows = ask();
+    }
+    py::list out;
+    for (const engine::SampledRow& row : rows) {
+      py::list tensors;
+      for (const engine::SampledTensor& tensor : row) tensors.append(row_out(tensor));
+      out.append(tensors);
+    }
+    return out;
+  }
+
   std::unique_ptr<net::Server> server_;
 };
+
+// Where the words of an evidence block lie, so that a test can hold them against kedge.plane.evidence.
+py::dict evidence_layout() {
+  namespace evidence = engine::evidence;
+  return py::dict("units"_a = evidence::kUnits, "first_events"_a = evidence::kFirst,
+                  "request_events"_a = evidence::kRequest, "first_scores"_a = evidence::kScores,
+                  "offered"_a = evidence::kOffered, "dropped"_a = evidence::kDropped,
+                  "failed"_a = evidence::kFailed, "compared"_a = evidence::kCompared,
+                  "disagreed"_a = evidence::kDisagreed, "live_ns"_a = evidence::kLiveNs,
+                  "shadow_ns"_a = evidence::kShadowNs, "agreement"_a = evidence::kAgreement,
+                  "differences"_a = evidence::kDifferences, "words"_a = evidence::kWords,
+                  "filter_bits"_a = engine::UnitFilter::kBits, "suspects"_a = engine::Suspects::kRows);
+}
 
 }  // namespace
 }  // namespace kedge::bindings
@@ -298,11 +341,14 @@ PYBIND11_MODULE(_dataplane, module) {
   module.doc() = "The native data plane; see kedge.plane.native for the documented interface.";
   py::register_exception<kedge::engine::LoadError>(module, "LoadError");
   py::register_exception<kedge::net::ControlError>(module, "ControlError");
+  module.def("evidence_layout", &kedge::bindings::evidence_layout);
   py::class_<Plane>(module, "Plane")
       .def(py::init<const std::string&, const std::string&, std::size_t, int>(), "library"_a, "version"_a,
            "shards"_a, "threads"_a)
       .def("configure_tls", &Plane::configure_tls, "certificate"_a, "key"_a, "client_ca"_a)
       .def("configure_limits", &Plane::configure_limits, "message"_a, "queue"_a, "connections"_a, "streams"_a)
+      .def("configure_tokens", &Plane::configure_tokens, "number"_a, "secret"_a, "boot"_a)
+      .def("confide", &Plane::confide, "key"_a, "threshold"_a)
       .def("load", &Plane::load, "config"_a, "sample"_a, "warm_up"_a)
       .def("announce", &Plane::announce, "name"_a, "version"_a)
       .def("withdraw", &Plane::withdraw, "name"_a, "version"_a)
@@ -311,6 +357,7 @@ PYBIND11_MODULE(_dataplane, module) {
       .def("retire", &Plane::retire, "key"_a, "grace"_a)
       .def("snapshot", &Plane::snapshot)
       .def("reservoir", &Plane::reservoir, "key"_a)
+      .def("suspects", &Plane::suspects, "key"_a)
       .def("next_cold", &Plane::next_cold)
       .def("reply", &Plane::reply, "call"_a, "payload"_a, "last"_a, "code"_a, "text"_a)
       .def("start", &Plane::start, "address"_a)
@@ -318,4 +365,5 @@ PYBIND11_MODULE(_dataplane, module) {
       .def("stop", &Plane::stop)
       .def("inline_rows", &Plane::inline_rows, "key"_a)
       .def("providers", &Plane::providers);
+  module.def("unseal_tokens", &kedge::bindings::unseal_tokens, "texts"_a, "keys"_a);
 }

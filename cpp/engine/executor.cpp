@@ -2,6 +2,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <chrono>
 
 namespace kedge::engine {
@@ -11,10 +12,11 @@ constexpr int kNice = 5;  // shards answer everybody; an executor answers one mo
 
 }  // namespace
 
-ExecutorPool::ExecutorPool(std::shared_ptr<Model> model, std::vector<ReturnPort*> ports,
+ExecutorPool::ExecutorPool(std::shared_ptr<Model> model, std::vector<ReturnPort*> ports, Sealing& sealing,
                            std::size_t max_queue)
     : model_(std::move(model)),
       ports_(std::move(ports)),
+      sealing_(sealing),
       max_queue_(max_queue),
       threads_(static_cast<std::size_t>(model_->config().instances)) {
   for (std::size_t i = 0; i < threads_.size(); ++i) threads_[i].thread = std::thread([this, i] { work(i); });
@@ -52,6 +54,25 @@ bool ExecutorPool::submit(const std::shared_ptr<const Target>& target, std::span
   return true;
 }
 
+std::vector<ExecutorPool::Waiting> ExecutorPool::take_expired(std::uint32_t shard, std::int64_t now,
+                                                              std::int64_t& next) {
+  std::vector<Waiting> expired;
+  next = 0;
+  const std::lock_guard lock(mutex_);
+  std::erase_if(queue_, [&](const Waiting& waiting) {
+    const std::int64_t deadline = waiting.request->deadline_ns;
+    if (waiting.request->shard != shard || deadline == 0) return false;
+    if (deadline <= now) {
+      expired.push_back(waiting);
+      return true;
+    }
+    next = next == 0 ? deadline : std::min(next, deadline);
+    return false;
+  });
+  under_way_.fetch_sub(expired.size(), std::memory_order_release);
+  return expired;
+}
+
 std::vector<std::future<void>> ExecutorPool::on_each(const std::function<void(Observer&)>& task) {
   std::vector<std::future<void>> done;
   {
@@ -67,7 +88,7 @@ std::vector<std::future<void>> ExecutorPool::on_each(const std::function<void(Ob
 
 void ExecutorPool::work(std::size_t index) {
   setpriority(PRIO_PROCESS, 0, kNice);  // on Linux of this thread alone
-  Worker worker;
+  Worker worker(sealing_);
   std::vector<Request*> all;
   std::unique_lock lock(mutex_);
   while (true) {

@@ -25,8 +25,9 @@ class ReturnPort {
 
 class ExecutorPool {
  public:
-  // `ports` by shard; they outlive the pool.
-  ExecutorPool(std::shared_ptr<Model> model, std::vector<ReturnPort*> ports, std::size_t max_queue);
+  // `ports` by shard; they and `sealing` outlive the pool.
+  ExecutorPool(std::shared_ptr<Model> model, std::vector<ReturnPort*> ports, Sealing& sealing,
+               std::size_t max_queue);
   // Stops after what runs; requests still waiting are answered UNAVAILABLE.
   ~ExecutorPool();
   ExecutorPool(const ExecutorPool&) = delete;
@@ -34,16 +35,19 @@ class ExecutorPool {
 
   // Takes requests of one target; false, and none taken, if the queue has no room.
   bool submit(const std::shared_ptr<const Target>& target, std::span<Request* const> requests);
+  // Gives back what waits past its deadline, of one shard's, and when the next of that shard's deadlines is;
+  // 0 for none.
+  struct Waiting {
+    std::shared_ptr<const Target> target;
+    Request* request;
+  };
+  std::vector<Waiting> take_expired(std::uint32_t shard, std::int64_t now, std::int64_t& next);
   // Posts `task` to every thread, to be called with its observer between two batches.
   std::vector<std::future<void>> on_each(const std::function<void(Observer&)>& task);
   // Requests taken and not released yet.
   std::size_t under_way() const { return under_way_.load(std::memory_order_acquire); }
 
  private:
-  struct Waiting {
-    std::shared_ptr<const Target> target;
-    Request* request;
-  };
   struct Thread {
     std::vector<std::packaged_task<void(Observer&)>> tasks;  // under `mutex_`
     std::thread thread;
@@ -55,6 +59,7 @@ class ExecutorPool {
 
   std::shared_ptr<Model> model_;
   std::vector<ReturnPort*> ports_;
+  Sealing& sealing_;
   std::size_t max_queue_;
   std::mutex mutex_;
   std::condition_variable ready_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/confidence.hpp"
 #include "wire/quote.hpp"
 
 namespace kedge::engine {
@@ -44,10 +45,17 @@ bool shape_fits(std::span<const std::int64_t> got, const Shape& expected) {
 
 }  // namespace
 
-Refusal fit(Request& request, const Model& model) {
+Refusal fit(Request& request, const Model& model, bool sealing) {
   wire::InferRequest& infer = request.infer;
   const auto specs = model.session()->inputs();
   const std::string_view name = model.config().name;
+  if (infer.confidence) {
+    if (const std::string_view reason = no_confidence(model.config()); !reason.empty()) {
+      return refuse(SchemaFault::none, {},
+                    "parameter 'kedge_confidence' is not available for model " + quoted(name) + ": " +
+                        std::string(reason));
+    }
+  }
   request.inputs.assign(specs.size(), nullptr);
   for (const wire::InputView& input : infer.inputs) {
     const std::size_t index = model.session()->input_index(input.name);
@@ -97,6 +105,15 @@ Refusal fit(Request& request, const Model& model) {
 
   request.outputs.clear();
   for (const wire::OutputRequest& asked : infer.outputs) {
+    if (asked.name == kPredictionIds) {
+      if (!sealing || !model.config().outcomes) {
+        return refuse(SchemaFault::none, {},
+                      "output 'kedge.prediction_id' is not available for model " + quoted(name) + ": " +
+                          (sealing ? "its bundle collects no outcomes" : "this server seals no predictions"));
+      }
+      request.outputs.push_back(kPredictionIdsIndex);
+      continue;
+    }
     const std::size_t index = model.output_index(asked.name);
     if (index == model.session()->outputs().size()) {
       return refuse(SchemaFault::none, {},

@@ -23,6 +23,7 @@ struct Refusal {
 
 // Puts the request's inputs and outputs in the model's order and counts its rows, or says what of it does not
 // fit.
-Refusal fit(Request& request, const Model& model);
+// `sealing`: the server can seal predictions.
+Refusal fit(Request& request, const Model& model, bool sealing);
 
 }  // namespace kedge::engine

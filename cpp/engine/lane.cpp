@@ -34,6 +34,24 @@ void Lane::gather(std::span<Request* const> requests) {
   }
 }
 
+std::string Lane::uneven_output(std::int64_t rows) const {
+  if (!model_->config().batchable) return {};
+  const auto given = outputs();
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    if (given[i].shape.rank() != 0 && given[i].shape[0] == rows) continue;
+    return "output '" + model_->session()->outputs()[i].name + "' has not one entry a row";
+  }
+  return {};
+}
+
+const Predictions::View& Lane::predicted(std::size_t rows) {
+  if (!read_) {
+    seen_ = predictions_.read(*model_, runner_.outputs(), rows);
+    read_ = true;
+  }
+  return seen_;
+}
+
 TensorView Lane::gather_strings(std::span<Request* const> requests, std::size_t index) {
   std::vector<std::string_view>& strings = scratch_[index].strings;
   std::size_t count = 0;

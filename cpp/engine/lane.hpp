@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/predictions.hpp"
 #include "engine/request.hpp"
 #include "engine/session.hpp"
 
@@ -19,10 +20,17 @@ class Lane {
   // aligned.
   void gather(std::span<Request* const> requests);
   // Runs the model on what was gathered; "" or why it failed.
-  std::string run() { return runner_.run(inputs_); }
+  std::string run() {
+    read_ = false;
+    return runner_.run(inputs_);
+  }
+  // Outputs that are to be split by row must have a row each: "" or which has not.
+  std::string uneven_output(std::int64_t rows) const;
 
   std::span<const TensorView> inputs() const { return inputs_; }
   std::span<const TensorView> outputs() const { return runner_.outputs(); }
+  // What the outputs predict for the `rows` rows that ran; read once a run, by whoever asks first.
+  const Predictions::View& predicted(std::size_t rows);
   const std::shared_ptr<Model>& model() const { return model_; }
 
  private:
@@ -35,6 +43,9 @@ class Lane {
 
   std::shared_ptr<Model> model_;
   Runner runner_;
+  Predictions predictions_;
+  Predictions::View seen_;
+  bool read_ = false;
   std::vector<Input> scratch_;
   std::vector<TensorView> inputs_;
 };

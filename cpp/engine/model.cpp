@@ -57,7 +57,10 @@ std::int64_t thread_cpu_ns() {
 }
 
 Model::Model(const Runtime& runtime, ModelConfig config)
-    : config_(std::move(config)), session_(std::make_shared<Session>(runtime, config_.session)) {
+    : config_(std::move(config)),
+      session_(std::make_shared<Session>(runtime, config_.session)),
+      score_(config_.layout != nullptr ? *config_.layout : sketch::Layout{}),
+      threshold_(config_.calibration.has_value() ? config_.calibration->threshold : 0.0) {
   for (std::size_t i = 0; i < config_.prediction.classes.size(); ++i) {
     class_ids_.emplace(config_.prediction.classes[i], static_cast<std::int64_t>(i));
   }

@@ -9,7 +9,9 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/evidence.hpp"
 #include "engine/session.hpp"
+#include "engine/suspects.hpp"
 #include "sketch/layout.hpp"
 
 namespace kedge::engine {
@@ -23,6 +25,19 @@ struct Prediction {
   std::optional<std::size_t>
       label_output;  // the chosen class itself, where the model has it beside its scores
   std::vector<std::string> classes;
+  std::size_t lower_output = 0;  // where the calibration's score needs them
+  std::size_t upper_output = 0;
+  std::size_t sigma_output = 0;
+};
+
+// Of what kind calibration scores are: one less the class's probability; |y - prediction|; that in units of
+// sigma; how far y lies outside the model's own bounds.
+enum class ScoreKind : std::uint8_t { lac, absolute, scaled, quantile };
+
+struct Calibration {
+  ScoreKind score = ScoreKind::lac;
+  double alpha = 0.1;      // miss rate that is promised
+  double threshold = 0.0;  // score up to which the truth is expected, at load; may be infinite
 };
 
 enum class Execution : std::uint8_t { automatic, always_inline, pool };
@@ -36,6 +51,8 @@ struct ModelConfig {
   SessionOptions session;
   bool batchable = false;
   Prediction prediction;
+  std::optional<Calibration> calibration;
+  bool outcomes = true;  // predictions are sealed, so that labels may come back for them
   std::int64_t max_batch = 256;
   std::int64_t max_queue_delay_us = 0;
   std::size_t max_queue = 4096;
@@ -74,10 +91,18 @@ class Model {
   // the model to its pool; many within it move it back, so that one hiccup of the machine is not for ever.
   void saw_run(std::int64_t cpu_ns, std::int64_t rows);
 
+  // Score up to which the truth is expected; of a model with calibration.
+  double threshold() const { return threshold_.load(std::memory_order_relaxed); }
+  void confide(double threshold) { threshold_.store(threshold, std::memory_order_relaxed); }
+
   // Output index by name; the number of outputs when there is none.
   std::size_t output_index(std::string_view name) const;
   // Class id of a label, or `classes.size()` for one that is not listed.
   std::int64_t class_of(std::string_view label) const;
+
+  // By which score its arms are compared.
+  const ScoreRule& score() const { return score_; }
+  Suspects& suspects() { return suspects_; }
 
   // No request can be picked for it again: whoever keeps it only for reuse lets go.
   bool retired() const { return retired_.load(std::memory_order_acquire); }
@@ -89,6 +114,9 @@ class Model {
   ModelConfig config_;
   std::shared_ptr<const Session> session_;
   std::unordered_map<std::string, std::int64_t> class_ids_;
+  ScoreRule score_;
+  Suspects suspects_;
+  std::atomic<double> threshold_;
   std::atomic<std::int64_t> inline_rows_{0};
   std::int64_t measured_rows_ = 0;  // what `inline_rows` was at load
   std::atomic<int> over_budget_{0};

@@ -3,67 +3,132 @@
 #include <algorithm>
 
 namespace kedge::engine {
+namespace {
 
-void Observer::ran(const std::shared_ptr<const Target>& target, const Lane& lane,
-                   std::span<const std::int64_t> queue_ns, std::int64_t run_ns, std::int64_t rows) {
-  sketch::Sketch* counts = cell(target);
-  if (counts == nullptr) return;
-  const auto row_count = static_cast<std::size_t>(rows);
-  (void)counts->observe_batch(queue_ns, run_ns, row_count);
-  counts->observe_status(0, queue_ns.size());
-  if (rows == 0) return;
-  const ModelConfig& config = target->model->config();
-  // A model whose tensors are not what its bundle says goes on serving: such rows are left uncounted as a
-  // whole.
-  views_.clear();
-  for (const std::size_t index : config.layout_inputs) views_.push_back(counted(lane.inputs()[index]));
-  if (!views_.empty()) (void)counts->observe(views_);
-  const Predictions::View seen = predictions_.read(*target->model, lane.outputs(), row_count);
-  if (seen.classes != nullptr || seen.scores != nullptr) {
-    (void)counts->observe_predictions(seen.classes, seen.scores, seen.probabilities);
+// Keeps the rows whose inputs were all finite and whose prediction was not.
+void suspect(Model& model, const Lane& lane, const PredictionView& seen, std::size_t rows) {
+  const auto inputs = lane.inputs();
+  const bool by_row = std::all_of(inputs.begin(), inputs.end(), [&](const TensorView& input) {
+    return input.shape.rank() != 0 && input.shape[0] == static_cast<std::int64_t>(rows);
+  });
+  for (std::size_t row = 0; by_row && row < rows && !model.suspects().full(); ++row) {
+    if (are_finite(*seen.scores, row, 1)) continue;
+    const bool finite = std::all_of(inputs.begin(), inputs.end(), [&](const TensorView& input) {
+      return are_finite(counted(input), row, 1);
+    });
+    if (finite) model.suspects().add(copy_row(inputs, static_cast<std::int64_t>(row)));
   }
-  if (config.batchable)
-    reservoirs_.try_emplace(config.key, config.key).first->second.offer(lane.inputs(), rows);
 }
 
-void Observer::answered(const std::shared_ptr<const Target>& target, Code code) {
-  if (sketch::Sketch* counts = cell(target)) counts->observe_status(static_cast<std::uint32_t>(code));
+}  // namespace
+
+void Observer::ran(const std::shared_ptr<const Target>& target, Lane& lane,
+                   std::span<const Request* const> requests, std::span<const std::int64_t> queue_ns,
+                   std::int64_t run_ns, std::int64_t rows) {
+  Cell* const found = cell(target);
+  if (found == nullptr) return;
+  sketch::Sketch& counts = *found->sketch;
+  const auto row_count = static_cast<std::size_t>(rows);
+  (void)counts.observe_batch(queue_ns, run_ns, row_count);
+  counts.observe_status(0, queue_ns.size());
+  const ModelConfig& config = target->model->config();
+  PredictionView seen;
+  bool valid = true;
+  if (rows != 0) {
+    // A model whose tensors are not what its bundle says goes on serving: such rows are left uncounted as a
+    // whole.
+    views_.clear();
+    for (const std::size_t index : config.layout_inputs) views_.push_back(counted(lane.inputs()[index]));
+    if (!views_.empty()) (void)counts.observe(views_);
+    seen = lane.predicted(row_count);
+    const bool counts_them = config.layout->classes != 0 || !config.layout->scores.empty();
+    if (counts_them && (seen.classes != nullptr || seen.scores != nullptr)) {
+      (void)counts.observe_predictions(seen.classes, seen.scores, seen.probabilities);
+    }
+    valid = are_valid(seen, 0, row_count);
+    if (!valid) suspect(*target->model, lane, seen, row_count);
+    if (config.batchable)
+      reservoirs_.try_emplace(config.key, config.key).first->second.offer(lane.inputs(), rows);
+  }
+  if (target->units != nullptr) judge(*target, *found, requests, seen, valid, run_ns);
+  if (target->shadow != nullptr) shadows_.offer(target->shadow, lane, requests, seen, run_ns);
+}
+
+// What each request of a batch says for or against its arm.
+void Observer::judge(const Target& target, Cell& cell, std::span<const Request* const> requests,
+                     const PredictionView& seen, bool valid, std::int64_t run_ns) {
+  if (cell.evidence == nullptr) cell.evidence = std::make_unique<Evidence>();
+  std::size_t rows = 0;
+  for (const Request* request : requests) rows += static_cast<std::size_t>(request->rows);
+  const std::int64_t slow_ns = rows == 0 ? 0 : target.slow_ns[sketch::batch_size_bucket(rows)];
+  const Events of_batch = slow_ns != 0 && run_ns > slow_ns ? event(EventKind::slow) : Events{0};
+  std::size_t first = 0;
+  for (const Request* request : requests) {
+    const auto count = static_cast<std::size_t>(request->rows);
+    const std::size_t row = std::exchange(first, first + count);
+    if (request->answer.code != Code::kOk) continue;  // counted as what it was
+    Events events = of_batch;
+    if (!valid && !are_valid(seen, row, count)) events |= event(EventKind::invalid);
+    cell.evidence->answered(request->unit, *target.units, events);
+    if (!request->unit.first || count == 0) continue;
+    const ScoreRule& rule = target.model->score();
+    const RowPrediction read = rule.read(seen, row);
+    const auto slot = read.score.has_value() ? rule.slot(*read.score) : std::nullopt;
+    if (slot.has_value()) cell.evidence->scored(*slot);
+  }
+}
+
+void Observer::answered(const std::shared_ptr<const Target>& target, Code code, const Unit& unit) {
+  Cell* const found = cell(target);
+  if (found == nullptr) return;
+  found->sketch->observe_status(static_cast<std::uint32_t>(code));
+  if (target->units == nullptr) return;
+  if (const auto events = events_of(code)) evidence(target)->answered(unit, *target->units, *events);
+}
+
+Evidence* Observer::evidence(const std::shared_ptr<const Target>& target) {
+  Cell* const found = cell(target);
+  if (found == nullptr) return nullptr;
+  if (found->evidence == nullptr) found->evidence = std::make_unique<Evidence>();
+  return found->evidence.get();
 }
 
 void Observer::refused(const std::shared_ptr<const Target>& target, const Refusal& refusal) {
-  sketch::Sketch* counts = cell(target);
-  if (counts == nullptr) return;
+  Cell* const found = cell(target);
+  if (found == nullptr) return;
+  sketch::Sketch* const counts = found->sketch.get();
   if (refusal.fault == SchemaFault::unknown) counts->observe_schema_unknown();
   if (refusal.fault == SchemaFault::none || refusal.fault == SchemaFault::unknown) return;
   const std::vector<std::string>& watched = counts->layout().schema_inputs;
-  const auto found = std::find(watched.begin(), watched.end(), refusal.tensor);
-  if (found == watched.end()) return;
+  const auto input = std::find(watched.begin(), watched.end(), refusal.tensor);
+  if (input == watched.end()) return;
   const auto kind = refusal.fault == SchemaFault::missing    ? sketch::SchemaKind::kMissing
                     : refusal.fault == SchemaFault::mistyped ? sketch::SchemaKind::kMistyped
                                                              : sketch::SchemaKind::kMisshaped;
-  (void)counts->observe_schema(kind, static_cast<std::size_t>(found - watched.begin()));
+  (void)counts->observe_schema(kind, static_cast<std::size_t>(input - watched.begin()));
 }
 
-sketch::Sketch* Observer::cell(const std::shared_ptr<const Target>& target) {
-  if (target->id == last_target_) return last_sketch_;
+Observer::Cell* Observer::cell(const std::shared_ptr<const Target>& target) {
+  if (target->id == last_target_) return &cells_[last_cell_];
   const ModelConfig& config = target->model->config();
   for (Cell& known : cells_) {
     if (known.epoch != target->epoch || known.arm != target->arm || known.bundle != config.bundle) continue;
     known.target = target;
     last_target_ = target->id;
-    last_sketch_ = known.sketch.get();
-    return last_sketch_;
+    last_cell_ = static_cast<std::size_t>(&known - cells_.data());
+    return &known;
   }
   auto made = sketch::Sketch::create(*config.layout, *sketch::available_ops().front());
   if (!made.ok()) return nullptr;  // the layout was validated at load
-  cells_.push_back({config.bundle, target->arm, target->epoch, target, std::move(made).value()});
+  cells_.push_back({config.bundle, target->arm, target->epoch, target, std::move(made).value(), nullptr});
   last_target_ = target->id;
-  last_sketch_ = cells_.back().sketch.get();
-  return last_sketch_;
+  last_cell_ = cells_.size() - 1;
+  return &cells_.back();
 }
 
 void Observer::fold() {
   last_target_ = 0;
+  shadows_.tidy();
   std::vector<Cell*> closed;
   for (Cell& known : cells_) {
     if (known.epoch != kFolded && known.target.expired()) closed.push_back(&known);
@@ -83,17 +148,23 @@ void Observer::fold() {
   }
 }
 
-void Observer::add(const Cell& from, sketch::Sketch& to) {
+void Observer::add(Cell&& from, Cell& to) {
   std::vector<std::int64_t> words(from.sketch->state().words);
   std::vector<double> bounds(from.sketch->state().bounds);
   from.sketch->counts_into(words, bounds);
-  (void)to.merge(words, bounds);  // cells of one bundle have one layout
+  (void)to.sketch->merge(words, bounds);  // cells of one bundle have one layout
+  if (from.evidence == nullptr) return;
+  if (to.evidence == nullptr) {
+    to.evidence = std::move(from.evidence);
+  } else {
+    to.evidence->add(*from.evidence);
+  }
 }
 
 void Observer::take(Cell&& cell) {
   for (Cell& known : cells_) {
     if (known.epoch == cell.epoch && known.arm == cell.arm && known.bundle == cell.bundle) {
-      add(cell, *known.sketch);
+      add(std::move(cell), known);
       return;
     }
   }
@@ -110,7 +181,11 @@ void Observer::absorb(Observer&& other) {
 std::vector<CellCounts> Observer::snapshot() const {
   std::vector<CellCounts> out;
   for (const Cell& known : cells_) {
-    CellCounts copy{known.bundle, known.arm, known.epoch, {}};
+    CellCounts copy{known.bundle, known.arm, known.epoch, {}, {}};
+    if (known.evidence != nullptr) {
+      const auto words = known.evidence->words();
+      copy.evidence.assign(words.begin(), words.end());
+    }
     copy.counts.resize(known.sketch->state().snapshot_bytes());
     if (known.sketch->snapshot_into(copy.counts).ok()) out.push_back(std::move(copy));
   }

@@ -8,8 +8,8 @@
 
 #include "engine/fit.hpp"
 #include "engine/lane.hpp"
-#include "engine/predictions.hpp"
 #include "engine/reservoir.hpp"
+#include "engine/shadow_port.hpp"
 #include "sketch/sketch.hpp"
 
 namespace kedge::engine {
@@ -20,6 +20,7 @@ struct CellCounts {
   Arm arm = Arm::live;
   std::uint64_t epoch = 0;
   std::vector<std::byte> counts;
+  std::vector<std::int64_t> evidence;  // empty: none
 };
 
 class Observer {
@@ -28,13 +29,17 @@ class Observer {
   static constexpr std::uint64_t kFolded = 0;
   static constexpr std::size_t kClosedEpochs = 8;
 
-  // Counts one batch that ran: its inputs and outputs still lie in the lane.
-  void ran(const std::shared_ptr<const Target>& target, const Lane& lane,
+  // Counts one batch that ran: its inputs and outputs still lie in the lane. `requests` may be empty where
+  // the target is not compared.
+  void ran(const std::shared_ptr<const Target>& target, Lane& lane, std::span<const Request* const> requests,
            std::span<const std::int64_t> queue_ns, std::int64_t run_ns, std::int64_t rows);
   // Counts one answer that is not OK.
-  void answered(const std::shared_ptr<const Target>& target, Code code);
+  void answered(const std::shared_ptr<const Target>& target, Code code, const Unit& unit);
   // Counts one tensor that does not fit the model.
   void refused(const std::shared_ptr<const Target>& target, const Refusal& refusal);
+
+  // What the target's arm is compared by; null if its layout cannot be counted.
+  Evidence* evidence(const std::shared_ptr<const Target>& target);
 
   // Takes over the counts of a writer that ends.
   void absorb(Observer&& other);
@@ -52,17 +57,20 @@ class Observer {
     std::uint64_t epoch;
     std::weak_ptr<const Target> target;  // expired: closed
     std::unique_ptr<sketch::Sketch> sketch;
+    std::unique_ptr<Evidence> evidence;  // null until something is counted
   };
-  sketch::Sketch* cell(const std::shared_ptr<const Target>& target);
-  static void add(const Cell& from, sketch::Sketch& to);
+  Cell* cell(const std::shared_ptr<const Target>& target);
+  static void add(Cell&& from, Cell& to);
+  void judge(const Target& target, Cell& cell, std::span<const Request* const> requests,
+             const PredictionView& seen, bool valid, std::int64_t run_ns);
   void take(Cell&& cell);
 
   std::vector<Cell> cells_;
   std::uint64_t last_target_ = 0;  // Target::id of the last lookup, 0 for none
-  sketch::Sketch* last_sketch_ = nullptr;
-  Predictions predictions_;
+  std::size_t last_cell_ = 0;
   std::vector<sketch::TensorView> views_;
   std::unordered_map<std::uint64_t, Reservoir> reservoirs_;
+  ShadowSender shadows_;
 };
 
 }  // namespace kedge::engine

@@ -20,7 +20,11 @@ std::string described(std::string_view model, std::string_view version) {
 }  // namespace
 
 Pipeline::Pipeline(std::uint32_t shard, Shared& shared, std::function<void()> flush)
-    : shard_(shard), shared_(shared), flush_(std::move(flush)), random_(std::random_device{}()) {}
+    : shard_(shard),
+      shared_(shared),
+      flush_(std::move(flush)),
+      random_(std::random_device{}()),
+      worker_(shared.sealing) {}
 
 Pipeline::~Pipeline() {
   for (InferStream* stream : streams_) delete stream;
@@ -66,7 +70,7 @@ void Pipeline::receive(Peer& peer, wire::Call& call, wire::Message&& message) {
   Answer refusal;
   const TargetPtr* target = pick(*request, &call, refusal);
   if (!decoded.ok()) {
-    if (target != nullptr) worker_.observer().answered(*target, decoded.code());
+    if (target != nullptr) worker_.observer().answered(*target, decoded.code(), request->unit);
     refuse(request, decoded.code(), decoded.message());
     return;
   }
@@ -77,7 +81,7 @@ void Pipeline::receive(Peer& peer, wire::Call& call, wire::Message&& message) {
   if (prepare(*request, *target)) {
     add(request, *target);
   } else {
-    worker_.observer().answered(*target, request->answer.code);
+    worker_.observer().answered(*target, request->answer.code, request->unit);
     send(*request);
     sent_.push_back(request);
   }
@@ -86,7 +90,7 @@ void Pipeline::receive(Peer& peer, wire::Call& call, wire::Message&& message) {
 // --- pick
 // ------------------------------------------------------------------------------------------------------------
 
-const Pipeline::TargetPtr* Pipeline::pick(const Request& request, const wire::Call* call, Answer& refusal) {
+const Pipeline::TargetPtr* Pipeline::pick(Request& request, const wire::Call* call, Answer& refusal) {
   if (shared_.draining.load(std::memory_order_relaxed)) {
     refusal = {Code::kUnavailable, kDraining, {}};
     return nullptr;
@@ -96,13 +100,19 @@ const Pipeline::TargetPtr* Pipeline::pick(const Request& request, const wire::Ca
   const Route* route = table_ == nullptr ? nullptr : table_->find(model);
   const TargetPtr* target = nullptr;
   if (route != nullptr && version.empty()) {
-    Picker picker;
-    if (route->arms.size() > 1) {
-      picker.key = request.infer.key.value_or(call->key());
+    const bool drawn = route->arms.size() > 1;
+    Picker picker{request.infer.key.value_or(call->key()), 0, 0};
+    std::uint64_t draw = 0;
+    if (drawn || (!picker.key.empty() && shared_.sealing.key() != nullptr)) {
       picker.random = random_();
       picker.unix_seconds = time(nullptr);
+      draw = route->draw(picker);
     }
-    target = &route->pick(picker);
+    const auto bits = static_cast<std::uint32_t>(draw & kKeyBitsMask);
+    if (!picker.key.empty()) request.key_bits = bits;
+    if (picker.key.empty() && drawn) request.row_bits = bits | 1u;
+    if (drawn) request.unit = route->unit(picker, draw);
+    target = &route->pick(draw);
   } else if (route != nullptr) {
     target = route->find(version);
   }
@@ -118,13 +128,7 @@ const Pipeline::TargetPtr* Pipeline::pick(const Request& request, const wire::Ca
 // Fits the request to its model. False: its answer says why not.
 bool Pipeline::prepare(Request& request, const TargetPtr& target) {
   const wire::InferRequest& infer = request.infer;
-  if (infer.confidence) {
-    request.answer = {Code::kInvalidArgument,
-                      "parameter 'kedge_confidence' is not available: this server computes no confidence",
-                      {}};
-    return false;
-  }
-  const Refusal refusal = fit(request, *target->model);
+  const Refusal refusal = fit(request, *target->model, shared_.sealing.key() != nullptr);
   if (!refusal.status.ok()) {
     worker_.observer().refused(target, refusal);
     request.answer = {refusal.status.code(), refusal.status.message(), {}};
@@ -199,6 +203,7 @@ void Pipeline::refresh() {
 // -------------------------------------------------------------------------------------------------------------
 
 void Pipeline::run_batches() {
+  expire_waiting();
   odd_turn_ = !odd_turn_;
   for (std::size_t i = active_.size(); i-- > 0;) {
     Batch& batch = forming_[active_[i]];
@@ -228,21 +233,6 @@ void Pipeline::run(Batch& batch) {
   batch.target->model->saw_run(taken <= kInlineBudgetNs ? taken : thread_cpu_ns() - cpu, batch.rows);
   for (Request* request : all) send(*request);
   sent_.insert(sent_.end(), all.begin(), all.end());
-}
-
-void Pipeline::hand_to_pools() {
-  for (PoolShare& share : for_pools_) {
-    Model& model = *share.target->model;
-    if (model.pool->submit(share.target, share.requests)) continue;
-    // Not all fit: as many as do, one by one.
-    for (Request* request : share.requests) {
-      if (model.pool->submit(share.target, {&request, 1})) continue;
-      worker_.observer().answered(share.target, Code::kResourceExhausted);
-      refuse(request, Code::kResourceExhausted,
-             "the queue of " + described(model.config().name, {}) + " is full; try again later");
-    }
-  }
-  for_pools_.clear();
 }
 
 // --- send
@@ -300,11 +290,6 @@ void Pipeline::resume_streams() {
   }
 }
 
-void Pipeline::answered(std::span<Request* const> requests) {
-  for (Request* request : requests) send(*request);
-  resume_streams();
-}
-
 // --- observe
 // ---------------------------------------------------------------------------------------------------------
 
@@ -314,16 +299,11 @@ void Pipeline::observe() {
   sent_.clear();
 }
 
-void Pipeline::released(std::span<Request* const> requests) {
-  for (Request* request : requests) recycle(request);
-}
-
-std::int64_t Pipeline::next_close_ns() const {
+std::int64_t Pipeline::next_due_ns() const {
   std::int64_t soonest = 0;
-  for (const std::uint32_t index : active_) {
-    const std::int64_t at = forming_[index].close_at_ns;
-    if (soonest == 0 || at < soonest) soonest = at;
-  }
+  const auto due = [&](std::int64_t at) { soonest = soonest == 0 ? at : std::min(soonest, at); };
+  for (const std::uint32_t index : active_) due(forming_[index].close_at_ns);
+  for (const Deadline& deadline : deadlines_) due(deadline.at_ns);
   return soonest;
 }
 

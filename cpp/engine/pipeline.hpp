@@ -24,6 +24,8 @@ struct Shared {
   // Whether this model and version is loaded and was never routed to. Asked only where no route is found.
   std::function<bool(std::string_view model, std::string_view version)> waiting;
 
+  Sealing sealing;
+
   explicit Shared(RoutePointer& pointer) : routes(pointer) {}
 };
 
@@ -56,21 +58,22 @@ class Pipeline {
   // Ends every call: the drain is out of time.
   void fail_all();
   // Drops what is kept for retired models.
-  void tidy() { worker_.tidy(); }
+  void tidy();
 
   const RouteTable* table() const { return table_; }
   Observer& observer() { return worker_.observer(); }
   // Requests decoded since the last call, to bound a turn.
   std::size_t take_decoded() { return std::exchange(decoded_, 0); }
-  // When the next batch that waits for company must run; 0 for none.
-  std::int64_t next_close_ns() const;
+  // When the next batch that waits for company must run, or a request that waits for a pool is answered that
+  // its deadline passed; 0 for never.
+  std::int64_t next_due_ns() const;
   // Requests that no answer was sent for yet.
   std::size_t under_way() const { return under_way_; }
   void set_turn(std::int64_t now) { now_ = now; }
 
  private:
   using TargetPtr = std::shared_ptr<const Target>;
-  const TargetPtr* pick(const Request& request, const wire::Call* call, Answer& refusal);
+  const TargetPtr* pick(Request& request, const wire::Call* call, Answer& refusal);
   void refuse(Request* request, Code code, std::string message);
   bool prepare(Request& request, const TargetPtr& target);
   void add(Request* request, const TargetPtr& target);
@@ -78,6 +81,7 @@ class Pipeline {
   void close(Batch& batch);
   void run(Batch& batch);
   void hand_to_pools();
+  void expire_waiting();
   void send(Request& request);
   void resume_streams();
   Request* make();
@@ -100,7 +104,12 @@ class Pipeline {
   std::vector<std::uint32_t> active_;  // indices of `forming_` that hold requests
   std::vector<Batch> ready_;           // to run in this turn
   std::vector<PoolShare> for_pools_;   // to hand over in this turn
-  std::vector<Request*> sent_;         // to be observed, then recycled
+  struct Deadline {
+    std::shared_ptr<Model> model;
+    std::int64_t at_ns;  // the earliest among those that wait for its pool, or earlier
+  };
+  std::vector<Deadline> deadlines_;
+  std::vector<Request*> sent_;  // to be observed, then recycled
   std::vector<std::unique_ptr<Request>> all_;
   std::vector<Request*> free_;
   std::vector<InferStream*> streams_;

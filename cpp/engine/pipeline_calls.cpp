@@ -44,6 +44,11 @@ void Pipeline::expire(std::int64_t now) {
   }
 }
 
+void Pipeline::tidy() {
+  std::erase_if(deadlines_, [](const Deadline& deadline) { return deadline.model->retired(); });
+  worker_.tidy();
+}
+
 void Pipeline::fail_all() {
   for (InferStream* stream : streams_) {
     if (stream->call == nullptr || stream->call->done()) continue;

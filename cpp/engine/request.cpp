@@ -14,8 +14,11 @@ void Request::reset() {
   inputs.clear();
   outputs.clear();
   rows = 0;
+  key_bits = 0;
+  row_bits = 0;
   received_ns = 0;
   deadline_ns = 0;
+  unit = {};
   cancelled.store(false, std::memory_order_relaxed);
   answer = {};
   queue_ns = 0;

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,10 @@ struct CallState {
 
 struct InferStream;
 
+// Among the outputs a request asks for: one sealed id a row, which the server makes.
+inline constexpr std::string_view kPredictionIds = "kedge.prediction_id";
+inline constexpr std::size_t kPredictionIdsIndex = std::numeric_limits<std::size_t>::max();
+
 // How a request ends: an encoded answer, or a code and one line.
 struct Answer {
   Code code = Code::kOk;
@@ -55,10 +60,13 @@ struct Request : CallState {
   wire::Message message;
   wire::InferRequest infer;                    // views into `message`
   std::vector<const wire::InputView*> inputs;  // in the model's order
-  std::vector<std::size_t> outputs;            // indices asked for; empty: all
+  std::vector<std::size_t> outputs;            // indices asked for, or kPredictionIdsIndex; empty: all
   std::int64_t rows = 0;
+  std::uint32_t key_bits = 0;  // low bits of the sticky hash; 0 without a key
+  std::uint32_t row_bits = 0;  // the same for the rows of a request without a key that was drawn
   std::int64_t received_ns = 0;
   std::int64_t deadline_ns = 0;  // 0: none
+  Unit unit;
 
   // Set by the shard when the client is gone, read by whoever is about to run it.
   std::atomic<bool> cancelled{false};

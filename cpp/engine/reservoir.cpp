@@ -4,7 +4,6 @@
 #include <cmath>
 
 namespace kedge::engine {
-namespace {
 
 SampledRow copy_row(std::span<const TensorView> inputs, std::int64_t at) {
   SampledRow row;
@@ -32,8 +31,6 @@ std::size_t size_of(const SampledRow& row) {
   }
   return bytes;
 }
-
-}  // namespace
 
 double Reservoir::uniform() {
   return 1.0 - std::uniform_real_distribution<double>(0.0, 1.0)(random_);

@@ -20,6 +20,11 @@ struct SampledTensor {
 };
 using SampledRow = std::vector<SampledTensor>;
 
+// Row `at` of inputs that have one entry a row.
+SampledRow copy_row(std::span<const TensorView> inputs, std::int64_t at);
+// About the bytes it holds; never 0.
+std::size_t size_of(const SampledRow& row);
+
 // Li's Algorithm L (1994): how many rows to skip until the next one is taken is drawn, so a row not taken
 // costs nothing. Every `kHorizon` rows sampling starts over and replaces the old sample slot by slot.
 class Reservoir {

@@ -2,13 +2,16 @@
 
 namespace kedge::engine {
 
-const std::shared_ptr<const Target>& Route::pick(const Picker& picker) const {
-  if (arms.size() == 1) return arms.front();
-  const std::uint64_t draw =
-      picker.key.empty()
-          ? picker.random
-          : wire::sticky_hash(salt, picker.key, static_cast<std::uint64_t>(picker.unix_seconds / sticky_for));
-  return arms[wire::pick_arm(draw, thresholds)];
+std::uint64_t Route::draw(const Picker& picker) const {
+  return picker.key.empty() ? picker.random : wire::sticky_hash(salt, picker.key, picker.period(sticky_for));
+}
+
+const std::shared_ptr<const Target>& Route::pick(std::uint64_t draw) const {
+  return arms.size() == 1 ? arms.front() : arms[wire::pick_arm(draw, thresholds)];
+}
+
+Unit Route::unit(const Picker& picker, std::uint64_t draw) const {
+  return picker.key.empty() ? own_unit() : units->enter(draw, picker.period(sticky_for));
 }
 
 const std::shared_ptr<const Target>* Route::find(std::string_view version) const {

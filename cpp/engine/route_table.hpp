@@ -1,6 +1,7 @@
 // Where requests go: an immutable table, replaced whole by a publish.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -10,6 +11,8 @@
 #include <vector>
 
 #include "engine/model.hpp"
+#include "engine/unit_filter.hpp"
+#include "sketch/slots.hpp"
 #include "wire/sticky.hpp"
 
 namespace kedge::engine {
@@ -22,6 +25,9 @@ constexpr std::string_view arm_name(Arm arm) {
   return names[static_cast<std::size_t>(arm)];
 }
 
+struct ShadowRoute;
+using SlowRuns = std::array<std::int64_t, sketch::kBatchSizeBuckets>;
+
 // What a request is picked for and counted under: (bundle, arm, epoch). Requests of one batch share it.
 struct Target {
   std::shared_ptr<Model> model;
@@ -29,6 +35,13 @@ struct Target {
   std::uint64_t epoch = 0;
   std::uint32_t index = 0;  // position in its table
   std::uint64_t id = 0;     // of this target, never reused
+
+  // What of its requests is counted beside the kernel's counts.
+  // Null units: the route has one arm, or the version was asked for by name.
+  std::shared_ptr<UnitFilter> units = nullptr;
+  SlowRuns slow_ns{};                                   // by batch-size bucket; 0: none is slow
+  std::shared_ptr<const ShadowRoute> shadow = nullptr;  // who is given the inputs of its requests too
+  bool compared() const { return units != nullptr || shadow != nullptr; }
 };
 
 // What decides where one request goes.
@@ -36,6 +49,10 @@ struct Picker {
   std::string_view key;      // sticky key, or empty
   std::uint64_t random = 0;  // used without a key
   std::int64_t unix_seconds = 0;
+
+  std::uint64_t period(std::int64_t sticky_for) const {
+    return static_cast<std::uint64_t>(unix_seconds / sticky_for);
+  }
 };
 
 struct Route {
@@ -47,9 +64,14 @@ struct Route {
       by_version;  // arms that serve and pinned ones; the first match wins
   wire::SipKey salt{};
   std::int64_t sticky_for = 3600;
+  std::shared_ptr<UnitFilter> units;  // of this salt; null until the route had two arms
 
+  // Where a request falls: its key's place in the period, or at random.
+  std::uint64_t draw(const Picker& picker) const;
   // The arm that answers when no version was named.
-  const std::shared_ptr<const Target>& pick(const Picker& picker) const;
+  const std::shared_ptr<const Target>& pick(std::uint64_t draw) const;
+  // What the request is to the comparison of the arms; with two arms or more.
+  Unit unit(const Picker& picker, std::uint64_t draw) const;
   // The target of a version, or null.
   const std::shared_ptr<const Target>* find(std::string_view version) const;
 };

@@ -2,22 +2,7 @@
 
 #include <time.h>
 
-#include "engine/encode.hpp"
-
 namespace kedge::engine {
-namespace {
-
-// Outputs that are to be split by row must have a row each.
-std::string check_rows(const Lane& lane, std::int64_t rows) {
-  const auto outputs = lane.outputs();
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    if (outputs[i].shape.rank() != 0 && outputs[i].shape[0] == rows) continue;
-    return "output '" + lane.model()->session()->outputs()[i].name + "' has not one entry a row";
-  }
-  return {};
-}
-
-}  // namespace
 
 std::int64_t monotonic_ns() {
   timespec now{};
@@ -69,11 +54,12 @@ std::string Worker::attempt(const Batch& batch, std::span<Request* const> reques
   const std::int64_t start = monotonic_ns();
   std::string message = lane.run();
   const std::int64_t run_ns = monotonic_ns() - start;
-  if (message.empty() && batch.target->model->config().batchable) message = check_rows(lane, rows);
+  if (message.empty()) message = lane.uneven_output(rows);
   if (!message.empty()) return message;
   std::int64_t first = 0;
+  encoder_.start(*batch.target, lane, rows);
   for (Request* request : requests) {
-    encode_answer(*request, *batch.target, lane.outputs(), first, rows);
+    encoder_.answer(*request, first);
     first += request->rows;
   }
   if (ran_count_ == ran_.size()) ran_.emplace_back();
@@ -81,7 +67,15 @@ std::string Worker::attempt(const Batch& batch, std::span<Request* const> reques
   ran.target = batch.target;
   ran.lane = &lane;
   ran.queue_ns.clear();
-  for (const Request* request : requests) ran.queue_ns.push_back(request->queue_ns);
+  for (const Request* request : requests) {
+    if (request->answer.code == Code::kOk) {
+      ran.queue_ns.push_back(request->queue_ns);
+    } else {
+      observer_.answered(batch.target, request->answer.code, request->unit);
+    }
+  }
+  ran.requests.clear();
+  if (batch.target->compared()) ran.requests.assign(requests.begin(), requests.end());
   ran.run_ns = run_ns;
   ran.rows = rows;
   return {};
@@ -90,7 +84,7 @@ std::string Worker::attempt(const Batch& batch, std::span<Request* const> reques
 void Worker::fail(const Batch& batch, Request& request, Code code, std::string message) {
   request.answer.code = code;
   request.answer.message = std::move(message);
-  observer_.answered(batch.target, code);
+  observer_.answered(batch.target, code, request.unit);
 }
 
 bool Worker::busy(const Lane& lane) const {
@@ -103,7 +97,7 @@ bool Worker::busy(const Lane& lane) const {
 void Worker::observe() {
   for (std::size_t i = 0; i < ran_count_; ++i) {
     Ran& ran = ran_[i];
-    observer_.ran(ran.target, *ran.lane, ran.queue_ns, ran.run_ns, ran.rows);
+    observer_.ran(ran.target, *ran.lane, ran.requests, ran.queue_ns, ran.run_ns, ran.rows);
     ran.target.reset();
   }
   ran_count_ = 0;

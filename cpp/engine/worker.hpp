@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/encode.hpp"
 #include "engine/lane.hpp"
 #include "engine/observer.hpp"
 
@@ -14,6 +15,8 @@ std::int64_t monotonic_ns();
 
 class Worker {
  public:
+  explicit Worker(Sealing& sealing) : encoder_(sealing) {}
+
   // Runs the batch and writes every request's answer. Expired and cancelled requests are dropped before the
   // run; if the run fails, each request runs again alone and only the guilty one fails. What ran is kept for
   // `observe`. `busy(lane)` must have been false, or the batch before it in that lane would go uncounted.
@@ -33,6 +36,7 @@ class Worker {
   struct Ran {
     std::shared_ptr<const Target> target;
     Lane* lane;
+    std::vector<const Request*> requests;  // empty where nothing of the target is told by request
     std::vector<std::int64_t> queue_ns;
     std::int64_t run_ns;
     std::int64_t rows;
@@ -45,6 +49,7 @@ class Worker {
   std::unordered_map<std::uint64_t, std::unique_ptr<Lane>> lanes_;
   std::vector<Ran> ran_;
   std::size_t ran_count_ = 0;  // entries of `ran_` in use; the rest keep their memory
+  Encoder encoder_;
   Observer observer_;
 };
 

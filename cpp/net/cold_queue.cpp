@@ -6,7 +6,9 @@ bool ColdQueue::push(ColdEvent event) {
   const bool must_fit = event.kind == ColdKind::cancel || event.kind == ColdKind::half_close;
   {
     const std::lock_guard lock(mutex_);
-    if (closed_ || (!must_fit && events_.size() >= kMaxWaiting)) return false;
+    const bool full = events_.size() >= kMaxWaiting || event.payload.size() > kMaxBytes - bytes_;
+    if (closed_ || (!must_fit && full)) return false;
+    bytes_ += event.payload.size();
     events_.push_back(std::move(event));
   }
   ready_.notify_one();
@@ -19,6 +21,7 @@ std::optional<ColdEvent> ColdQueue::pop() {
   if (events_.empty()) return std::nullopt;
   ColdEvent event = std::move(events_.front());
   events_.pop_front();
+  bytes_ -= event.payload.size();
   return event;
 }
 

@@ -31,7 +31,8 @@ struct ColdEvent {
 // Many writers, one reader.
 class ColdQueue {
  public:
-  static constexpr std::size_t kMaxWaiting = 1024;  // metadata requests in a loop
+  static constexpr std::size_t kMaxWaiting = 1024;                          // metadata requests in a loop
+  static constexpr std::size_t kMaxBytes = std::size_t{128} * 1024 * 1024;  // the same with large messages
 
   // Adds an event; false if there is no room. Ends of calls always fit: there are no more of them than open
   // calls.
@@ -44,6 +45,7 @@ class ColdQueue {
   std::mutex mutex_;
   std::condition_variable ready_;
   std::deque<ColdEvent> events_;
+  std::size_t bytes_ = 0;  // of their payloads
   bool closed_ = false;
 };
 

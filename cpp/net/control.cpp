@@ -1,4 +1,4 @@
-// What the control plane asks: load, run, publish, retire, snapshot.
+// What the control plane asks: load, run, retire, snapshot.
 #include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -14,8 +14,6 @@ namespace {
 constexpr int kLoaderNice = 10;  // never SCHED_IDLE, which gets next to nothing of a busy machine
 constexpr auto kLoaderPatience = std::chrono::seconds(60);
 constexpr auto kRetirePoll = std::chrono::milliseconds(1);
-constexpr int kSpins = 2000;  // a turn is over within 250 us; sleeping would cost more than that
-constexpr auto kPublishPoll = std::chrono::microseconds(20);
 
 std::int64_t resident_bytes() {
   long pages = 0;
@@ -69,7 +67,8 @@ void Server::load(engine::ModelConfig config, std::span<const engine::TensorView
   const std::lock_guard lock(mutex_);
   if (stopped_) throw ControlError("the plane was stopped");
   const std::size_t queue = std::min(limits_.max_queue, loaded->model->config().max_queue);
-  loaded->pool = std::make_unique<engine::ExecutorPool>(loaded->model, std::move(ports), queue);
+  loaded->pool =
+      std::make_unique<engine::ExecutorPool>(loaded->model, std::move(ports), shared_.sealing, queue);
   loaded->model->pool = loaded->pool.get();
   models_.emplace(key, std::move(loaded));
 }
@@ -97,64 +96,6 @@ void Server::run(std::uint64_t key, std::span<const engine::TensorView> inputs,
   for (std::size_t i = 0; i < specs.size(); ++i) take(specs[i], runner.outputs()[i]);
 }
 
-std::unique_ptr<engine::RouteTable> Server::build(const std::vector<RouteSpec>& routes) {
-  auto table = std::make_unique<engine::RouteTable>();
-  const auto target = [&](std::uint64_t key, engine::Arm arm, std::uint64_t epoch) {
-    const std::shared_ptr<Loaded> loaded = find(key);
-    {
-      const std::lock_guard lock(mutex_);
-      loaded->routed = true;
-    }
-    auto made = std::make_shared<const engine::Target>(engine::Target{
-        loaded->model, arm, epoch, static_cast<std::uint32_t>(table->targets.size()), next_target_++});
-    table->targets.push_back(made);
-    return made;
-  };
-  for (const RouteSpec& spec : routes) {
-    engine::Route route;
-    route.model = spec.model;
-    route.epoch = spec.epoch;
-    route.sticky_for = spec.sticky_for;
-    route.salt = wire::sticky_key(wire::as_bytes(spec.salt));
-    double cumulative = 0;
-    for (const RouteSpec::ArmSpec& arm : spec.arms) {
-      cumulative += arm.share;
-      route.arms.push_back(target(arm.key, arm.arm, spec.epoch));
-      route.thresholds.push_back(wire::share_threshold(cumulative));
-    }
-    std::set<std::uint64_t> listed;
-    const auto by_version = [&](std::uint64_t key) {
-      if (listed.insert(key).second) route.by_version.push_back(target(key, engine::Arm::pinned, spec.epoch));
-    };
-    for (const RouteSpec::ArmSpec& arm : spec.arms) by_version(arm.key);
-    for (const std::uint64_t key : spec.pinned) by_version(key);
-    table->routes.emplace(spec.model, std::move(route));
-  }
-  return table;
-}
-
-std::int64_t Server::publish(const std::vector<RouteSpec>& routes) {
-  const std::lock_guard publishing(publish_mutex_);
-  std::unique_ptr<engine::RouteTable> table = build(routes);
-  table->generation = ++generation_;
-  const std::int64_t start = engine::monotonic_ns();
-  pointer_.store(table.get());
-  for (int spin = 0; !pointer_.quiescent(generation_); ++spin) {
-    if (spin < kSpins) {
-      std::this_thread::yield();
-    } else {
-      std::this_thread::sleep_for(kPublishPoll);
-    }
-  }
-  const std::int64_t taken = engine::monotonic_ns() - start;
-  table_ =
-      std::move(table);  // nobody picks from the old one any more; its targets live as long as their requests
-  for (const auto& shard : shards_) {
-    shard->post([&shard] { shard->pipeline().tidy(); });
-  }
-  return taken;
-}
-
 std::int64_t Server::retire(std::uint64_t key, std::chrono::nanoseconds grace) {
   const auto deadline = std::chrono::steady_clock::now() + grace;
   std::shared_ptr<Loaded> loaded = find(key);
@@ -163,7 +104,12 @@ std::int64_t Server::retire(std::uint64_t key, std::chrono::nanoseconds grace) {
   for (const auto& shard : shards_) {
     shard->call([] {});
   }
-  while (loaded->pool->under_way() != 0) {
+  std::shared_ptr<engine::Shadow> shadow;
+  {
+    const std::lock_guard lock(mutex_);
+    shadow = loaded->shadow;
+  }
+  while (loaded->pool->under_way() != 0 || (shadow != nullptr && !shadow->ended())) {
     if (std::chrono::steady_clock::now() >= deadline) {
       throw ControlError("version '" + loaded->model->config().version + "' of model '" +
                          loaded->model->config().name + "' still runs requests; retire it again later");
@@ -174,14 +120,19 @@ std::int64_t Server::retire(std::uint64_t key, std::chrono::nanoseconds grace) {
   {
     const std::lock_guard lock(mutex_);
     if (models_.erase(key) == 0) throw ControlError("the handle is unknown, or was retired");
+    loaded->shadow.reset();
   }
   loaded->model->retire();
-  for (auto& done : loaded->pool->on_each([this](engine::Observer& counts) {
-         // The executor's counts outlive it.
-         Shard& heir = *shards_.front();
-         heir.call([&] { heir.pipeline().observer().absorb(std::move(counts)); });
-       })) {
-    done.wait();
+  const auto inherit = [this](engine::Observer& counts) {
+    // The counts of a thread outlive it.
+    Shard& heir = *shards_.front();
+    heir.call([&] { heir.pipeline().observer().absorb(std::move(counts)); });
+  };
+  for (auto& done : loaded->pool->on_each(inherit)) done.wait();
+  if (shadow != nullptr) {
+    shadow->stop();
+    shadow->post(inherit).wait();
+    shadow.reset();
   }
   for (const auto& shard : shards_) {
     shard->call([&shard] { shard->pipeline().tidy(); });
@@ -199,19 +150,32 @@ void Server::on_every_writer(F&& task) {
   for (const auto& shard : shards_) {
     shard->call([&] { task(shard->pipeline().observer()); });
   }
-  std::vector<std::shared_ptr<Loaded>> loaded;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [key, each] : models_) loaded.push_back(each);
-  }
   std::mutex one_at_a_time;
-  for (const auto& each : loaded) {
-    auto all = each->pool->on_each([&](engine::Observer& observer) {
-      const std::lock_guard lock(one_at_a_time);
-      task(observer);
-    });
-    for (auto& done : all) done.wait();
+  const auto in_turn = [&](engine::Observer& observer) {
+    const std::lock_guard lock(one_at_a_time);
+    task(observer);
+  };
+  for (const auto& each : all_loaded()) {
+    for (auto& done : each->pool->on_each(in_turn)) done.wait();
   }
+  // Last, for they count what those before them offered.
+  for (const auto& shadow : all_shadows()) shadow->post(in_turn).wait();
+}
+
+std::vector<std::shared_ptr<Server::Loaded>> Server::all_loaded() {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Loaded>> loaded;
+  for (const auto& [key, each] : models_) loaded.push_back(each);
+  return loaded;
+}
+
+std::vector<std::shared_ptr<engine::Shadow>> Server::all_shadows() {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<engine::Shadow>> shadows;
+  for (const auto& [key, each] : models_) {
+    if (each->shadow != nullptr) shadows.push_back(each->shadow);
+  }
+  return shadows;
 }
 
 std::vector<engine::CellCounts> Server::snapshot() {
@@ -229,6 +193,19 @@ std::vector<engine::SampledRow> Server::reservoir(std::uint64_t key) {
     for (engine::SampledRow& row : observer.sample(key)) all.push_back(std::move(row));
   });
   return all;
+}
+
+std::vector<engine::SampledRow> Server::suspects(std::uint64_t key) {
+  return find(key)->model->suspects().rows();
+}
+
+void Server::confide(std::uint64_t key, double threshold) {
+  engine::Model& model = *find(key)->model;
+  if (!model.config().calibration.has_value()) {
+    throw ControlError("version '" + model.config().version + "' of model '" + model.config().name +
+                       "' has no calibration scores");
+  }
+  model.confide(threshold);
 }
 
 std::int64_t Server::inline_rows(std::uint64_t key) { return find(key)->model->inline_rows(); }

@@ -111,6 +111,8 @@ bool Server::drain(std::chrono::nanoseconds timeout, std::chrono::nanoseconds gr
       for (const auto& shard : shards_) {
         shard->call([&shard] { shard->fail_all(); });
       }
+      // What waits for a shadow is dropped, and counted: nobody's answer depends on it.
+      for (const auto& shadow : all_shadows()) shadow->stop();
       return left == 0;
     }
     std::this_thread::sleep_for(kDrainPoll);
@@ -132,6 +134,9 @@ void Server::stop() {
   for (const auto& shard : shards_) shard->stop();
   // Executors hand requests back to shards, whose memory must outlive them.
   for (auto& [key, loaded] : models) loaded->pool.reset();
+  for (auto& [key, loaded] : models) {
+    if (loaded->shadow != nullptr) loaded->shadow->stop();
+  }
   cold_.close();
 }
 

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/shadow.hpp"
 #include "net/listener.hpp"
 #include "net/shard.hpp"
 
@@ -47,6 +48,12 @@ struct RouteSpec {
   std::vector<std::uint64_t> pinned;
   std::string salt;
   std::int64_t sticky_for = 3600;
+  struct ShadowSpec {
+    std::uint64_t key = 0;
+    double sample = 1;
+  };
+  std::optional<ShadowSpec> shadow;
+  engine::SlowRuns slow_ns{};
 };
 
 struct RunResult {
@@ -64,6 +71,8 @@ class Server {
 
   void configure_tls(std::shared_ptr<const wire::TlsContext> tls);
   void configure_limits(const ServerLimits& limits);
+  // Seals predictions with `key` from now on.
+  void configure_tokens(const engine::Sealing::Key& key) { shared_.sealing.use(key); }
   // Returns the address bound. Throws std::runtime_error.
   std::string start(const std::string& address);
   // Answers "not ready" for `grace`, then GOAWAY; true if all work under way ended within `timeout` after
@@ -81,14 +90,20 @@ class Server {
   // Runs a loaded model and hands each output to `take` while it is valid. Throws ControlError.
   void run(std::uint64_t key, std::span<const engine::TensorView> inputs,
            const std::function<void(const engine::TensorSpec&, const engine::TensorView&)>& take);
+  // publish.cpp
   // Replaces the route table; returns the nanoseconds until every shard picks from it.
   std::int64_t publish(const std::vector<RouteSpec>& routes);
+  // control.cpp
   // Waits up to `grace` for work under way, then frees the model; returns bytes of resident memory freed.
   // Throws ControlError if work did not end in time.
   std::int64_t retire(std::uint64_t key, std::chrono::nanoseconds grace);
   // Counts of every writer; the same cell may appear once a writer.
   std::vector<engine::CellCounts> snapshot();
   std::vector<engine::SampledRow> reservoir(std::uint64_t key);
+  // Rows whose inputs were finite and whose prediction was not.
+  std::vector<engine::SampledRow> suspects(std::uint64_t key);
+  // Uses another conformal threshold than the bundle's calibration gave.
+  void confide(std::uint64_t key, double threshold);
   std::int64_t inline_rows(std::uint64_t key);
 
   void reply(std::uint64_t call, std::optional<std::string> payload, bool last, Code code, std::string text);
@@ -101,10 +116,16 @@ class Server {
   struct Loaded {
     std::shared_ptr<engine::Model> model;
     std::unique_ptr<engine::ExecutorPool> pool;
+    std::shared_ptr<engine::Shadow> shadow;  // null until it is routed to as one
     bool routed = false;
   };
   std::shared_ptr<Loaded> find(std::uint64_t key);
   std::unique_ptr<engine::RouteTable> build(const std::vector<RouteSpec>& routes);
+  engine::Route build_route(const RouteSpec& spec, engine::RouteTable& table);
+  std::shared_ptr<engine::Target> target(std::uint64_t key, engine::Arm arm, std::uint64_t epoch);
+  std::shared_ptr<engine::Shadow> shadow(std::uint64_t key);
+  std::vector<std::shared_ptr<Loaded>> all_loaded();
+  std::vector<std::shared_ptr<engine::Shadow>> all_shadows();
   void accept(int fd);
   bool waiting(std::string_view model, std::string_view version);
   template <class F>
@@ -119,6 +140,7 @@ class Server {
   std::unique_ptr<engine::RouteTable> table_;
   std::uint64_t generation_ = 0;
   std::uint64_t next_target_ = 1;
+  std::set<std::shared_ptr<engine::Shadow>> shadows_;  // of the table in force
 
   std::mutex writers_mutex_;  // counts are taken, or move from an executor to a shard, one at a time
   std::mutex mutex_;          // everything below

@@ -165,9 +165,9 @@ void Shard::loop() {
 
 // Blocks until something happens. While it does, this shard picks from no table.
 std::size_t Shard::wait(std::span<epoll_event> events) {
-  const std::int64_t close_at = pipeline_.next_close_ns();
+  const std::int64_t due_at = pipeline_.next_due_ns();
   std::int64_t left = kForever;
-  if (close_at != 0) left = std::max<std::int64_t>(close_at - engine::monotonic_ns(), 0);
+  if (due_at != 0) left = std::max<std::int64_t>(due_at - engine::monotonic_ns(), 0);
   if (!ready_.empty()) left = 0;
   const timespec timeout{static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
   if (left != 0) shared_.routes.sleep(index_);

@@ -172,9 +172,7 @@ Status Sketch::observe_batch(std::span<const std::int64_t> queue_ns, std::int64_
   if (rows == 0) return refuse("a batch of 0 rows");
   for (const std::int64_t nanoseconds : queue_ns)
     ++words_[state_.latency_queue + latency_bucket(nanoseconds)];
-  const std::size_t size =
-      std::min(kBatchSizeBuckets - 1, static_cast<std::size_t>(std::bit_width(rows - 1)));
-  ++words_[state_.latency_run_by_size + size * kLatencyBuckets + latency_bucket(run_ns)];
+  ++words_[state_.latency_run_by_size + batch_size_bucket(rows) * kLatencyBuckets + latency_bucket(run_ns)];
   return {};
 }
 

@@ -1,6 +1,8 @@
 // Numbers the contract fixes: slots, bins and limits. Names and meanings as in src/kedge/kernel/contract.py.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 
 namespace kedge::sketch {
@@ -35,6 +37,10 @@ inline constexpr double kProbabilityUnit = 4294967296.0;
 inline constexpr std::size_t kLatencySubBits = 6;
 inline constexpr std::size_t kLatencyBuckets = 2048;
 inline constexpr std::size_t kBatchSizeBuckets = 12;
+// Of a batch of at least one row.
+constexpr std::size_t batch_size_bucket(std::size_t rows) {
+  return std::min(kBatchSizeBuckets - 1, static_cast<std::size_t>(std::bit_width(rows - 1)));
+}
 inline constexpr std::size_t kStatusCodes = 17;
 inline constexpr std::size_t kSchemaKinds = 3;
 inline constexpr std::size_t kSummaries = 5;

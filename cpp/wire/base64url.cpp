@@ -23,6 +23,13 @@ constexpr std::array<std::uint8_t, 256> values = make_values();
 }  // namespace
 
 void encode_base64url(Bytes bytes, char* to) {
+  for (; bytes.size() >= 3; bytes = bytes.subspan(3)) {
+    const std::uint32_t group = std::uint32_t{bytes[0]} << 16 | std::uint32_t{bytes[1]} << 8 | bytes[2];
+    *to++ = alphabet[group >> 18];
+    *to++ = alphabet[group >> 12 & 63];
+    *to++ = alphabet[group >> 6 & 63];
+    *to++ = alphabet[group & 63];
+  }
   std::uint32_t bits = 0;
   int count = 0;
   for (const std::uint8_t byte : bytes) {

@@ -118,8 +118,8 @@ bool is_raw(const InferResponse& response) {
 }
 
 std::size_t response_size(const InferResponse& response, bool raw) {
-  std::size_t size =
-      text_size(response.model_name) + text_size(response.model_version) + text_size(response.id);
+  std::size_t size = response.head.size() + text_size(response.model_name) +
+                     text_size(response.model_version) + text_size(response.id);
   for (const ResponseParameter& parameter : response.parameters)
     size += bytes_field_size(entry_size(parameter));
   for (const OutputView& output : response.outputs) {
@@ -131,6 +131,7 @@ std::size_t response_size(const InferResponse& response, bool raw) {
 }
 
 void write_response(ProtoWriter& writer, const InferResponse& response, bool raw) {
+  writer.append(response.head);
   write_text(writer, model_name_field, response.model_name);
   write_text(writer, model_version_field, response.model_version);
   write_text(writer, id_field, response.id);
@@ -165,6 +166,18 @@ Result<Buffer> encode(const InferResponse& response, Framing framing) {
   ProtoWriter writer(start + frame_prefix_bytes);
   if (framing == Framing::stream) writer.header(infer_response_field, inner);
   write_response(writer, response, raw);
+  return buffer;
+}
+
+Buffer encode_head(std::string_view model_name, std::string_view model_version,
+                   std::span<const ResponseParameter> parameters) {
+  InferResponse response;
+  response.model_name = model_name;
+  response.model_version = model_version;
+  response.parameters = parameters;
+  Buffer buffer;
+  ProtoWriter writer(buffer.extend(response_size(response, true)));
+  write_response(writer, response, true);
   return buffer;
 }
 

@@ -34,6 +34,7 @@ struct InferResponse {
   std::span<const ResponseParameter> parameters;
   std::span<const OutputView> outputs;
   bool raw = true;  // false: typed contents, unless an output is FP16 or BF16, which exist only raw
+  Bytes head = {};  // fields that were encoded before, by `encode_head`; they stand first
 };
 
 enum class Framing : std::uint8_t {
@@ -43,6 +44,10 @@ enum class Framing : std::uint8_t {
 
 // RESOURCE_EXHAUSTED if it would pass protobuf's 2 GiB.
 Result<Buffer> encode(const InferResponse& response, Framing framing);
+
+// Name, version and parameters that many answers share, as `InferResponse::head`.
+Buffer encode_head(std::string_view model_name, std::string_view model_version,
+                   std::span<const ResponseParameter> parameters);
 
 // ModelStreamInferResponse{error_message, infer_response{id}}, with its prefix.
 Buffer encode_stream_error(std::string_view message, std::string_view id);

@@ -40,6 +40,14 @@ void SipHash::block(std::uint64_t word) {
 }
 
 void SipHash::update(Bytes bytes) {
+  if (length_ % 8 == 0) {
+    for (; bytes.size() >= sizeof tail_; bytes = bytes.subspan(sizeof tail_)) {
+      std::uint64_t word = 0;
+      std::memcpy(&word, bytes.data(), sizeof word);
+      block(word);
+      length_ += sizeof word;
+    }
+  }
   for (const std::uint8_t byte : bytes) {
     tail_ |= std::uint64_t{byte} << (length_ % 8 * 8);
     if (++length_ % 8 == 0) {

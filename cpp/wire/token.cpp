@@ -124,27 +124,40 @@ std::uint16_t quantize_probability(double p) {
       std::lround(std::min(p, 1.0) * std::numeric_limits<std::uint16_t>::max()));
 }
 
-TokenText encode_token(const Prediction& prediction, const TokenKey& key) {
-  std::array<std::uint8_t, max_bytes> bytes;
+TokenSealer::TokenSealer(const TokenKey& key, const Prediction& origin) : hash_(key.secret) {
+  std::array<std::uint8_t, origin_bytes> bytes;
   Writer writer(bytes.data());
   writer.put(layout_version, 1);
   writer.put(key.id, 1);
-  for (const std::uint8_t byte : prediction.bundle) writer.put(byte, 1);
-  writer.put(prediction.epoch, sizeof prediction.epoch);
-  writer.put(prediction.boot, sizeof prediction.boot);
-  writer.put(prediction.shard, sizeof prediction.shard);
+  for (const std::uint8_t byte : origin.bundle) writer.put(byte, 1);
+  writer.put(origin.epoch, sizeof origin.epoch);
+  writer.put(origin.boot, sizeof origin.boot);
+  writer.put(origin.shard, sizeof origin.shard);
+  hash_.update(bytes);
+  encode_base64url(bytes, chars_.data());
+}
+
+TokenText TokenSealer::seal(const Prediction& prediction) const {
+  std::array<std::uint8_t, max_bytes - origin_bytes> bytes;
+  Writer writer(bytes.data());
   writer.put(prediction.sequence & sequence_mask, 6);
   writer.put(prediction.seconds, sizeof prediction.seconds);
   writer.put(prediction.slice, sizeof prediction.slice);
   writer.put((prediction.arm & 15u) | (prediction.key_bits & key_bits_mask) << 4, 3);
   write_predicted(writer, prediction.predicted);
   const auto body = static_cast<std::size_t>(writer.at() - bytes.data());
-  writer.put(siphash24(key.secret, Bytes(bytes.data(), body)), tag_bytes);
+  SipHash hash = hash_;
+  hash.update(Bytes(bytes.data(), body));
+  writer.put(hash.digest(), tag_bytes);
   TokenText text;
-  const std::size_t size = body + tag_bytes;
-  text.size_ = static_cast<std::uint8_t>(base64url_size(size));
-  encode_base64url(Bytes(bytes.data(), size), text.chars_.data());
+  std::memcpy(text.chars_.data(), chars_.data(), chars_.size());
+  encode_base64url(Bytes(bytes.data(), body + tag_bytes), text.chars_.data() + chars_.size());
+  text.size_ = static_cast<std::uint8_t>(base64url_size(origin_bytes + body + tag_bytes));
   return text;
+}
+
+TokenText encode_token(const Prediction& prediction, const TokenKey& key) {
+  return TokenSealer(key, prediction).seal(prediction);
 }
 
 Result<Prediction> decode_token(std::string_view text, std::span<const TokenKey> keys) {

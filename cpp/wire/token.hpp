@@ -11,7 +11,8 @@
 //       24      6  sequence, 48 bits, a boot and shard
 //       30      4  Unix seconds of the prediction
 //       34      2  slice id
-//       36      3  bits 0-3 arm, bits 4-23 the low 20 bits of the sticky-key hash (0 without a key)
+//       36      3  bits 0-3 arm, bits 4-23 the low 20 bits of the sticky-key hash; without a key
+//                      0, or bits that the rows of one request share
 //       39      1  low 4 bits kind (0 none, 1 value, 2 class); high 4 bits n, the probabilities that follow
 //       (0 to 8) 40         kind 1: value, lower, upper as float64 (24; NaN, NaN for no interval)
 //                  kind 2: class as u16 (2), then n probabilities as u16, p = u / 65535 (2 n)
@@ -75,9 +76,25 @@ class TokenText {
   [[nodiscard]] std::string_view view() const { return {chars_.data(), size_}; }
 
  private:
-  friend TokenText encode_token(const Prediction& prediction, const TokenKey& key);
+  friend class TokenSealer;
   std::array<char, 96> chars_;
   std::uint8_t size_ = 0;
+};
+
+// Seals what one writer predicts under one key, for one bundle, epoch and boot. These make up the first 24
+// bytes, which are hashed and written as text once.
+class TokenSealer {
+ public:
+  // `origin` says bundle, epoch, boot and shard; its other fields do not matter.
+  TokenSealer(const TokenKey& key, const Prediction& origin);
+  // Bundle, epoch, boot and shard of `prediction` are taken to be the origin's.
+  [[nodiscard]] TokenText seal(const Prediction& prediction) const;
+
+ private:
+  static constexpr std::size_t origin_bytes = 24;  // whole words of the hash, whole groups of the text
+
+  SipHash hash_;
+  std::array<char, origin_bytes / 3 * 4> chars_;
 };
 
 TokenText encode_token(const Prediction& prediction, const TokenKey& key);

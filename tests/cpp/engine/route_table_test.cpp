@@ -25,11 +25,11 @@ void a_key_keeps_its_arm_within_a_period_and_a_growing_share_only_adds_keys() {
   for (int user = 0; user < 2000; ++user) {
     const std::string key = "user-" + std::to_string(user);
     const Picker picker{key, 0, 1'000'000};
-    const Arm arm = small.pick(picker)->arm;
-    CHECK(small.pick({key, 12345, 1'000'001})->arm == arm);
+    const Arm arm = small.pick(small.draw(picker))->arm;
+    CHECK(small.pick(small.draw({key, 12345, 1'000'001}))->arm == arm);
     if (arm == Arm::canary) {
       ++canaries;
-      CHECK(large.pick(picker)->arm == Arm::canary);
+      CHECK(large.pick(large.draw(picker))->arm == Arm::canary);
     }
   }
   CHECK(canaries > 140 && canaries < 260);  // 200 expected, standard deviation 13
@@ -37,8 +37,8 @@ void a_key_keeps_its_arm_within_a_period_and_a_growing_share_only_adds_keys() {
 
 void without_a_key_the_draw_decides() {
   const Route route = two_arms(0.25);
-  CHECK(route.pick({{}, 0, 0})->arm == Arm::canary);
-  CHECK(route.pick({{}, ~std::uint64_t{0}, 0})->arm == Arm::live);
+  CHECK(route.pick(route.draw({{}, 0, 0}))->arm == Arm::canary);
+  CHECK(route.pick(route.draw({{}, ~std::uint64_t{0}, 0}))->arm == Arm::live);
 }
 
 void a_publish_waits_for_readers_that_are_awake() {

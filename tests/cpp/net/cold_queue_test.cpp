@@ -18,6 +18,18 @@ void events_come_in_order_and_ends_always_fit() {
   CHECK(queue.pop()->kind == ColdKind::cancel);
 }
 
+void messages_fit_by_their_bytes_too() {
+  ColdQueue queue;
+  const std::string half(ColdQueue::kMaxBytes / 2, 'x');
+  CHECK(queue.push({1, ColdKind::message, {}, {}, half}));
+  CHECK(queue.push({2, ColdKind::message, {}, {}, half}));
+  CHECK(!queue.push({3, ColdKind::message, {}, {}, "x"}));
+  CHECK(queue.push({1, ColdKind::half_close, {}, {}, {}}));
+  CHECK(queue.pop()->call == 1);
+  CHECK(queue.push({3, ColdKind::message, {}, {}, "x"}));
+  CHECK(!queue.push({4, ColdKind::message, {}, {}, half}));
+}
+
 void closing_wakes_the_reader_and_keeps_what_waits() {
   ColdQueue queue;
   CHECK(queue.push({7, ColdKind::open, {}, {}, {}}));
@@ -32,6 +44,7 @@ void closing_wakes_the_reader_and_keeps_what_waits() {
 
 int main() {
   events_come_in_order_and_ends_always_fit();
+  messages_fit_by_their_bytes_too();
   closing_wakes_the_reader_and_keeps_what_waits();
   std::puts("ok");
 }

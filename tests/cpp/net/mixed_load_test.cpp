@@ -1,6 +1,7 @@
-// A server under everything at once: requests of four models, inline and pooled, failing rows, streams, cold
-// calls and connections that break off, while routes are published, models loaded and retired, and counts
-// taken. Meant for sanitizers; what it checks itself is that the counts are those of the answers.
+// A server under everything at once: requests of four models, inline and pooled, keyed and not, failing rows,
+// streams, cold calls and connections that break off, while routes are published, with a shadow and without,
+// models loaded and retired, sealing keys and thresholds changed, and counts taken. Meant for sanitizers;
+// what it checks itself is that the counts are those of the answers.
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -56,6 +57,7 @@ engine::ModelConfig config(const test::Environment& given, const std::string& mo
     made.layout_inputs = {0};
     made.prediction.kind = engine::PredictionKind::value;
     made.prediction.output = 1;
+    made.calibration = {engine::ScoreKind::absolute, 0.1, 1.0};
     sketch::NumericFeature score;
     score.name = "total";
     score.edges = {-10, 0, 10};
@@ -76,7 +78,8 @@ net::RouteSpec route(const std::string& model, std::uint64_t epoch,
 
 // Runs h2load; the answers themselves are of no interest here.
 void load(const std::string& address, const std::string& method, const std::string& body,
-          const std::string& requests, const std::string& connections, const std::string& streams) {
+          const std::string& requests, const std::string& connections, const std::string& streams,
+          const std::string& key = "") {
   std::vector<std::string> words = {"h2load",
                                     "-t",
                                     "1",
@@ -95,6 +98,7 @@ void load(const std::string& address, const std::string& method, const std::stri
                                     "-H",
                                     "grpc-timeout: 5S",
                                     "http://" + address + kService + method};
+  if (!key.empty()) words.insert(words.end() - 1, {"-H", "x-kedge-key: " + key});
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
@@ -109,13 +113,23 @@ void load(const std::string& address, const std::string& method, const std::stri
   CHECK(WIFEXITED(status));
 }
 
-// OK answers counted for a model's bundles.
+// OK answers counted for a model's bundles, by those who answered.
 std::uint64_t answered(net::Server& server) {
   std::uint64_t sum = 0;
   for (const engine::CellCounts& cell : server.snapshot()) {
+    if (cell.arm == engine::Arm::shadow) continue;
     std::int64_t ok = 0;
     std::memcpy(&ok, cell.counts.data() + sketch::kHeaderBytes + 8 * sketch::kStatusWord, sizeof ok);
     sum += static_cast<std::uint64_t>(ok);
+  }
+  return sum;
+}
+
+// The sum of one word of the evidence of some arms.
+std::int64_t evidence(net::Server& server, std::size_t word, bool shadow) {
+  std::int64_t sum = 0;
+  for (const engine::CellCounts& cell : server.snapshot()) {
+    if (!cell.evidence.empty() && (cell.arm == engine::Arm::shadow) == shadow) sum += cell.evidence[word];
   }
   return sum;
 }
@@ -166,9 +180,13 @@ int main(int argc, char** argv) {
   server.load(config(given, "pick", 3, "1", engine::Execution::always_inline), {}, false);
   server.load(config(given, "text", 4, "1", engine::Execution::pool), {}, false);
   CHECK(server.inline_rows(1) > 0 && server.inline_rows(2) == 0);
+  server.load(config(given, "neg", 5, "3", engine::Execution::pool), {&sample, 1}, true);
   const auto publish = [&](std::uint64_t epoch, double share) {
-    server.publish({route("neg", epoch, {{2, engine::Arm::canary, share}, {1, engine::Arm::live, 1 - share}}),
-                    route("pick", 1, {{3, engine::Arm::live, 1}}),
+    net::RouteSpec split =
+        route("neg", epoch, {{2, engine::Arm::canary, share}, {1, engine::Arm::live, 1 - share}});
+    if (epoch % 3 != 0) split.shadow = net::RouteSpec::ShadowSpec{5, epoch % 2 == 0 ? 1.0 : 0.5};
+    split.slow_ns.fill(1);
+    server.publish({std::move(split), route("pick", 1, {{3, engine::Arm::live, 1}}),
                     route("text", 1, {{4, engine::Arm::live, 1}})});
   };
   publish(1, 0.3);
@@ -178,6 +196,8 @@ int main(int argc, char** argv) {
   std::thread publisher([&] {
     for (std::uint64_t epoch = 2; !stop; ++epoch) {
       publish(epoch, epoch % 2 == 0 ? 0.5 : 0.1);
+      server.configure_tokens({{static_cast<std::uint8_t>(epoch), {}}, epoch});
+      server.confide(1, static_cast<double>(epoch));
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
   });
@@ -197,6 +217,7 @@ int main(int argc, char** argv) {
 
   std::vector<std::thread> clients;
   clients.emplace_back([&] { load(address, "ModelInfer", neg, "6000", "4", "16"); });
+  clients.emplace_back([&] { load(address, "ModelInfer", neg, "2000", "2", "16", "somebody"); });
   clients.emplace_back([&] { load(address, "ModelInfer", pick, "3000", "2", "8"); });
   clients.emplace_back([&] { load(address, "ModelInfer", text, "2000", "2", "32"); });
   clients.emplace_back([&] { load(address, "ModelStreamInfer", neg, "2000", "2", "8"); });
@@ -207,13 +228,19 @@ int main(int argc, char** argv) {
     load(address, "ServerReady", garbage, "100", "4", "1");
   });
   for (std::thread& client : clients) client.join();
-  const std::uint64_t expected = 6000 + 3000 + 2000 + 2000;
+  const std::uint64_t expected = 6000 + 2000 + 3000 + 2000 + 2000;
   for (int tries = 0; answered(server) != expected && tries < 500; ++tries) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   std::printf("%llu of %llu\n", static_cast<unsigned long long>(answered(server)),
               static_cast<unsigned long long>(expected));
   CHECK(answered(server) == expected);
+  // 8,000 unkeyed requests of the route with two arms, and one key; every run took longer than a nanosecond.
+  const auto slow = static_cast<std::size_t>(engine::EventKind::slow);
+  CHECK(evidence(server, engine::evidence::kUnits, false) == 8001);
+  CHECK(evidence(server, engine::evidence::kFirst + slow, false) == 8001);
+  CHECK(evidence(server, engine::evidence::kRequest + slow, false) == 8001);
+  CHECK(evidence(server, engine::evidence::kOffered, true) > 0);
 
   // Broken off in the middle, and drained under load.
   std::thread last([&] { load(address, "ModelInfer", neg, "200000", "4", "64"); });
@@ -224,6 +251,11 @@ int main(int argc, char** argv) {
   publisher.join();
   loader.join();
   counter.join();
+  server.publish({});
+  server.retire(5, std::chrono::seconds(5));
+  CHECK(evidence(server, engine::evidence::kOffered, true) ==
+        evidence(server, engine::evidence::kCompared, true) +
+            evidence(server, engine::evidence::kDropped, true));
   server.stop();
   cold.join();
   std::puts("ok");

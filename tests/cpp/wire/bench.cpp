@@ -125,10 +125,21 @@ int main() {
   const InferResponse response = {"flights-late", "1.0.0", "1", parameters, outputs, true};
   measure("encode: two outputs, two parameters", 1'000'000, [&] { keep(encode(response, Framing::unary)); });
 
+  const Buffer head = encode_head("flights-late", "1.0.0", parameters);
+  const InferResponse headed = {{}, {}, "1", {}, outputs, true, head.view()};
+  measure("encode: the same, its head encoded before", 1'000'000,
+          [&] { keep(encode(headed, Framing::unary)); });
+  const std::string id(72, 'a');
+  const ResponseParameter sealed[] = {{"kedge_prediction_id", std::string_view(id)}};
+  const InferResponse with_id = {{}, {}, "1", sealed, outputs, true, head.view()};
+  measure("encode: and a prediction id", 1'000'000, [&] { keep(encode(with_id, Framing::unary)); });
+
   Prediction prediction;
   prediction.predicted = PredictedClass{.label = 1, .count = 2, .probabilities = {1, 2}};
   const TokenKey key = {1, {1, 2, 3}};
   measure("token: encode", 1'000'000, [&] { keep(encode_token(prediction, key)); });
+  const TokenSealer sealer(key, prediction);
+  measure("token: seal", 1'000'000, [&] { keep(sealer.seal(prediction)); });
   const TokenText token = encode_token(prediction, key);
   measure("token: decode", 1'000'000, [&] { keep(decode_token(token.view(), {&key, 1})); });
   measure("sticky hash of a 12-byte key", 1'000'000,

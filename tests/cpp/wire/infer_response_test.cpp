@@ -63,3 +63,19 @@ TEST_CASE("a stream's error carries its text and the id it answers") {
   CHECK(reader.next() == 0);
   CHECK(encoded.view()[4] == encoded.size() - frame_prefix_bytes);
 }
+
+TEST_CASE("what answers share may be encoded before: it comes first, and the same is read") {
+  const std::vector<ResponseParameter> parameters = {{"kedge_arm", std::string_view("live")}};
+  const std::vector<std::int64_t> shape = {1};
+  const std::string whole = "abcd";
+  const OutputView output = {"f", DType::fp32, shape, as_bytes(whole), {}};
+  const Buffer head = encode_head("m", "1.0.0", parameters);
+  CHECK(fields(head.view()) == std::vector<std::uint32_t>{1, 2, 4});
+  const InferResponse plain = {"m", "1.0.0", {}, parameters, {&output, 1}, true};
+  const InferResponse headed = {{}, {}, {}, {}, {&output, 1}, true, head.view()};
+  for (const Framing framing : {Framing::unary, Framing::stream}) {
+    const Result<Buffer> expected = encode(plain, framing);
+    const Result<Buffer> found = encode(headed, framing);
+    CHECK(as_text(expected.value().view()) == as_text(found.value().view()));
+  }
+}

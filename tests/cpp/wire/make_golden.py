@@ -13,7 +13,7 @@ from typing import Any
 
 from kedge.dtypes import DTYPES
 from kedge.plane.contract import Route
-from kedge.plane.portable.route import place_of
+from kedge.plane.portable.route import keyed
 from kedge.plane.siphash import siphash24
 from kedge.proto import inference as pb
 
@@ -206,7 +206,7 @@ def sticky(rng: random.Random) -> list[str]:
         salt = rng.choice([b"", rng.randbytes(16)])
         key, period = rng.choice(["", "user-1", "größe", rng.randbytes(20).hex()]), rng.randrange(2**33)
         route = Route(model="m", epoch=1, arms=(), salt=salt, sticky_for=1)
-        lines.append(f"{hexed(salt)}\t{hexed(key)}\t{period}\t{place_of(route, key, float(period))}")
+        lines.append(f"{hexed(salt)}\t{hexed(key)}\t{period}\t{keyed(route, key, float(period)).place}")
     return lines
 
 

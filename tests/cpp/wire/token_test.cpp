@@ -59,6 +59,18 @@ TEST_CASE("the layout does not move") {
   CHECK(token.view() == golden);
 }
 
+TEST_CASE("a sealer makes of every prediction of its origin the text it has alone") {
+  const TokenSealer sealer(key, example({}));
+  for (const Prediction& prediction : examples()) {
+    Prediction of_origin = example(prediction.predicted);
+    of_origin.sequence = prediction.sequence;
+    of_origin.seconds = prediction.seconds;
+    of_origin.arm = prediction.arm;
+    CHECK(sealer.seal(of_origin).view() == encode_token(of_origin, key).view());
+    CHECK(decode_token(sealer.seal(of_origin).view(), {&key, 1}).value() == of_origin);
+  }
+}
+
 TEST_CASE("no interval is NaN") {
   constexpr double none = std::numeric_limits<double>::quiet_NaN();
   const TokenText token = encode_token(example(PredictedValue{2.0, none, none}), key);

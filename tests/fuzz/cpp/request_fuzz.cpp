@@ -54,21 +54,24 @@ void echo(const InferRequest& request, Bytes message) {
     outputs.push_back(
         {input.name, input.dtype, input.shape.dims(), as_bytes(elements[i].data), elements[i].offsets});
   }
-  const InferResponse response = {request.model_name, request.model_version, request.id, {}, outputs,
-                                  request.raw()};
+  const ResponseParameter id[] = {{"kedge_prediction_id", request.id}};
+  const Buffer head = encode_head(request.model_name, request.model_version, id);
+  const InferResponse response = {{}, {}, request.id, id, outputs, request.raw(), head.view()};
   const Result<Buffer> encoded = encode(response, Framing::unary);
   KEDGE_DEMAND(encoded.ok());
   // Outputs are field 5 like inputs; raw_output_contents are field 6, which a request reads as outputs asked
   // for.
   std::size_t outputs_seen = 0;
   std::size_t raw_seen = 0;
+  std::size_t parameters_seen = 0;
   ProtoReader reader(encoded.value().view().subspan(frame_prefix_bytes));
   while (const std::uint32_t field = reader.next()) {
+    if (field == tag(4, WireType::bytes)) ++parameters_seen;
     if (field == tag(5, WireType::bytes)) ++outputs_seen;
     if (field == tag(6, WireType::bytes)) ++raw_seen;
     reader.skip(field);
   }
-  KEDGE_DEMAND(reader.ok() && outputs_seen == outputs.size() &&
+  KEDGE_DEMAND(reader.ok() && outputs_seen == outputs.size() && parameters_seen == 2 &&
                (raw_seen == 0 || raw_seen == outputs.size()));
 }
 

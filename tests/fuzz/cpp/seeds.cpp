@@ -73,6 +73,8 @@ void request() {
   seed("request", "parameters",
        parameter(4, "timeout", number(2, 5)) + parameter(4, "sequence_id", bytes(3, "")) +
            parameter(4, "x", varint(4 << 3 | 1) + "abcdefgh"));
+  seed("request", "asked",
+       infer() + parameter(4, "kedge_confidence", number(1, 1)) + bytes(6, bytes(1, "kedge.prediction_id")));
   seed("request", "group",
        varint(9 << 3 | 3) + number(1, 5) + varint(10 << 3 | 3) + varint(10 << 3 | 4) + varint(9 << 3 | 4) +
            infer());

@@ -59,6 +59,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const TokenText token = encode_token(prediction, key);
   const Result<Prediction> back = decode_token(token.view(), {&key, 1});
   KEDGE_DEMAND(back.ok() && back.value() == prediction);
+  // A sealer goes on with what else its writer predicts.
+  const TokenSealer sealer(key, prediction);
+  Prediction next = fill({data + size / 2, size - size / 2});
+  next.bundle = prediction.bundle;
+  next.epoch = prediction.epoch;
+  next.boot = prediction.boot;
+  next.shard = prediction.shard;
+  const Result<Prediction> after = decode_token(sealer.seal(next).view(), {&key, 1});
+  KEDGE_DEMAND(after.ok() && after.value() == next);
   if (size > 1) {
     std::string bent(token.view());
     char& c = bent[data[0] % bent.size()];

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import threading
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -14,6 +15,7 @@ from kedge.errors import KedgeError, KernelError, ModelLoadError, PlaneError
 from kedge.kernel.snapshot import Counts
 from kedge.plane import cells
 from kedge.plane.contract import Arm, Handle, Limits, PublishReport, RouteTable
+from kedge.plane.evidence import Evidence
 from kedge.plane.native import routes, settings
 from kedge.plane.native.cold_thread import ColdThread
 from kedge.plane.native.isolate import probe
@@ -24,13 +26,14 @@ from kedge.plane.routes import check, handles
 from kedge.plane.text import one_line, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from kedge.kernel.contract import Kernel, Layout
-    from kedge.plane.contract import CallStatus, ColdCallback, LoadOptions, Tls
+    from kedge.plane.contract import CallStatus, ColdCallback, LoadOptions, Tls, Tokens
+    from kedge.plane.native.tensors import Packed
 
 _numbers: Final = itertools.count(1)
 
@@ -81,7 +84,7 @@ class NativePlane:
         self._drain_lock = threading.Lock()
         self._cold = ColdThread(self._plane)
 
-    def configure(self, *, tls: Tls | None = None, limits: Limits | None = None) -> None:
+    def configure(self, *, tls: Tls | None = None, limits: Limits | None = None, tokens: Tokens | None = None) -> None:
         """See `DataPlane.configure`. Raises `PlaneError` for limits given while serving."""
         with self._lock:
             if limits is not None:
@@ -90,12 +93,22 @@ class NativePlane:
                 self._plane.configure_limits(
                     limits.max_message_bytes, limits.max_queue, limits.max_connections, limits.max_concurrent_streams
                 )
+            if tokens is not None:
+                self._seal(tokens)
             if tls is not None:
                 if self._listening and self._tls is None:
                     raise PlaneError("the plane serves without TLS; give certificates before it starts")
                 self._tls = tls
                 if self._listening:
                     self._use_tls(tls)
+
+    def _seal(self, tokens: Tokens) -> None:
+        try:
+            self._plane.configure_tokens(tokens.key.id, tokens.key.secret, tokens.boot)
+        except (TypeError, ValueError) as error:
+            raise PlaneError(
+                "a token key has an id in [0, 255] and a secret of 16 bytes, and a boot is 64 bits"
+            ) from error
 
     def _use_tls(self, tls: Tls) -> None:
         try:
@@ -215,18 +228,46 @@ class NativePlane:
                 raise PlaneError("the plane was stopped")
             written = self._plane.snapshot()
             merged: dict[cells.CellKey, Counts] = {}
-            for bundle, arm, epoch, counts in written:
+            compared: dict[cells.CellKey, Evidence] = {}
+            for bundle, arm, epoch, counts, evidence in written:
                 key = (bundle, Arm(arm), epoch)
                 parsed = Counts.parse(counts, self._layouts[bundle])
                 merged[key] = merged[key] + parsed if key in merged else parsed
-            return cells.encode({key: cells.Cell(counts.to_bytes()) for key, counts in merged.items()})
+                if evidence:
+                    compared[key] = compared.get(key, Evidence.empty()) + Evidence.parse(evidence)
+            return cells.encode(
+                {
+                    key: cells.Cell(counts.to_bytes(), compared[key].to_bytes() if key in compared else b"")
+                    for key, counts in merged.items()
+                }
+            )
+
+    def suspects(self, handle: Handle) -> Sequence[Mapping[str, NDArray[Any]]]:
+        """See `DataPlane.suspects`."""
+        return self._rows(handle, self._plane.suspects)
+
+    def confide(self, handle: Handle, threshold: float) -> None:
+        """See `DataPlane.confide`."""
+        bundle = self._bundle(handle)
+        if bundle.distributions is None or bundle.distributions.conformal is None:
+            raise PlaneError(
+                f"version {quoted(handle.version)} of model {quoted(handle.model)} has no calibration scores"
+            )
+        if math.isnan(threshold):
+            raise PlaneError("a conformal threshold is a number; it may be infinite, not NaN")
+        try:
+            self._plane.confide(handle.key, threshold)
+        except ControlError as error:
+            raise PlaneError(one_line(str(error))) from None
 
     def reservoir(self, handle: Handle) -> Sequence[Mapping[str, NDArray[Any]]]:
         """See `DataPlane.reservoir`."""
+        return self._rows(handle, self._plane.reservoir)
+
+    def _rows(self, handle: Handle, ask: Callable[[int], list[list[Packed]]]) -> tuple[dict[str, NDArray[Any]], ...]:
         names = [spec.name for spec in self._bundle(handle).manifest.inputs]
         return tuple(
-            {name: unpack(*tensor) for name, tensor in zip(names, row, strict=True)}
-            for row in self._plane.reservoir(handle.key)
+            {name: unpack(*tensor) for name, tensor in zip(names, row, strict=True)} for row in ask(handle.key)
         )
 
     def reply(self, call: int, payload: bytes | None, last: bool, status: CallStatus | None = None) -> None:

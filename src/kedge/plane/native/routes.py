@@ -18,6 +18,8 @@ def settings(table: RouteTable) -> list[dict[str, Any]]:
             "pinned": [handle.key for handle in route.pinned],
             "salt": route.salt,
             "sticky_for": route.sticky_for,
+            "shadow": None if route.shadow is None else (route.shadow.handle.key, route.shadow.sample),
+            "slow_ns": route.slow_ns,
         }
         for route in table.routes
     ]

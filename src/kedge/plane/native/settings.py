@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from kedge.bundle import golden
+from kedge.bundle import conformal, golden
 from kedge.dtypes import DTYPES
 from kedge.kernel.state import layout_digest
 from kedge.plane.native.tensors import Packed, pack
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kedge.plane.contract import LoadOptions
 
 _KINDS: Final = {"probabilities": 1, "logits": 2, "label": 3, "value": 4}
+_SCORES: Final = {"lac": 0, "absolute": 1, "scaled": 2, "quantile": 3}
 _MODES: Final = {"auto": 0, "inline": 1, "pool": 2}
 
 
@@ -32,8 +33,12 @@ def load_settings(bundle: Bundle, options: LoadOptions, key: int) -> dict[str, A
     layout = bundle.layout()
     names = [spec.name for spec in manifest.inputs]
     outputs = [spec.name for spec in manifest.outputs]
-    prediction = serving.prediction if layout.classes or layout.scores else None
-    label = prediction.label_output if prediction else None
+    prediction = serving.prediction
+
+    def position(role: str) -> int | None:
+        name = getattr(prediction, role, None)
+        return None if name is None else outputs.index(name)
+
     return {
         "key": key,
         "bundle": bundle.id,
@@ -46,9 +51,14 @@ def load_settings(bundle: Bundle, options: LoadOptions, key: int) -> dict[str, A
         "outputs": _specs(manifest.outputs),
         "batchable": manifest.batchable,
         "prediction_kind": _KINDS[prediction.kind] if prediction else 0,
-        "prediction_output": outputs.index(prediction.output) if prediction else 0,
-        "label_output": outputs.index(label) if label is not None else None,
+        "prediction_output": position("output") or 0,
+        "label_output": position("label_output"),
         "classes": list(prediction.classes) if prediction else [],
+        "lower_output": position("lower_output") or 0,
+        "upper_output": position("upper_output") or 0,
+        "sigma_output": position("sigma_output") or 0,
+        "calibration": _calibration(bundle),
+        "outcomes": serving.outcomes,
         "max_batch": serving.batching.max_batch,
         "max_queue_delay_us": serving.batching.max_queue_delay_us,
         "max_queue": serving.batching.max_queue,
@@ -58,6 +68,15 @@ def load_settings(bundle: Bundle, options: LoadOptions, key: int) -> dict[str, A
         "layout_digest": layout_digest(layout),
         "layout_inputs": [names.index(tensor.name) for tensor in layout.tensors],
     }
+
+
+def _calibration(bundle: Bundle) -> tuple[int, float, float] | None:
+    """Kind of score, miss rate, and the threshold it gives; None without calibration."""
+    alpha = bundle.serving.confidence.alpha
+    score = conformal.threshold(bundle.distributions, alpha)
+    if score is None or bundle.distributions is None or bundle.distributions.conformal is None:
+        return None
+    return _SCORES[bundle.distributions.conformal.score], alpha, score
 
 
 def _specs(specs: Sequence[TensorSpec]) -> list[tuple[str, int, list[int]]]:
