@@ -30,7 +30,13 @@ def client(served: Served):
 def test_server_metadata_advertises_only_what_is_honoured(client) -> None:
     metadata = client.get_server_metadata()
     assert (metadata.name, metadata.version) == ("kedge", __version__)
-    assert sorted(metadata.extensions) == ["model_configuration", "statistics"]
+    assert sorted(metadata.extensions) == [
+        "kedge_confidence",
+        "kedge_key",
+        "kedge_prediction_id",
+        "model_configuration",
+        "statistics",
+    ]
 
 
 def test_model_metadata(client) -> None:
@@ -201,6 +207,7 @@ def test_reflection_describes_every_service(served: Served) -> None:
         services = database.get_services()
         assert set(services) == {
             "inference.GRPCInferenceService",
+            "kedge.v1.Outcomes",
             "grpc.health.v1.Health",
             "grpc.reflection.v1.ServerReflection",
             "grpc.reflection.v1alpha.ServerReflection",

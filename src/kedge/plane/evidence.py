@@ -51,14 +51,21 @@ DIFFERENCE_BINS: Final = 64
 FILTER_BITS: Final = 1 << 20
 """Of the bitmap a counter of units has for a period; two units that share a bit count once."""
 
-_UNITS: Final = 0
-_FIRST: Final = slice(1, 6)
-_REQUEST: Final = slice(6, 11)
-_SCORES: Final = slice(11, 11 + NUMERIC_SLOTS)
-_SHADOW: Final = 11 + NUMERIC_SLOTS
-_AGREEMENT: Final = slice(_SHADOW + 7, _SHADOW + 7 + AGREEMENT_CLASSES**2)
-_DIFFERENCES: Final = slice(_AGREEMENT.stop, _AGREEMENT.stop + DIFFERENCE_BINS)
-WORDS: Final = _DIFFERENCES.stop
+# Places among the words, for whoever counts.
+UNITS: Final = 0
+FIRST: Final = slice(1, 6)
+REQUEST: Final = slice(6, 11)
+SCORES: Final = slice(11, 11 + NUMERIC_SLOTS)
+OFFERED: Final = SCORES.stop
+DROPPED: Final = OFFERED + 1
+FAILED: Final = OFFERED + 2
+COMPARED: Final = OFFERED + 3
+DISAGREED: Final = OFFERED + 4
+LIVE_NS: Final = OFFERED + 5
+SHADOW_NS: Final = OFFERED + 6
+AGREEMENT: Final = slice(SHADOW_NS + 1, SHADOW_NS + 1 + AGREEMENT_CLASSES**2)
+DIFFERENCES: Final = slice(AGREEMENT.stop, AGREEMENT.stop + DIFFERENCE_BINS)
+WORDS: Final = DIFFERENCES.stop
 """Words of the block: 195."""
 
 
@@ -105,62 +112,62 @@ class Evidence:
     @property
     def units(self) -> int:
         """Units whose first request was answered."""
-        return int(self.words[_UNITS])
+        return int(self.words[UNITS])
 
     def first_events(self, kind: Kind) -> int:
         """Units that had at least one event of a kind."""
-        return int(self.words[_FIRST][KINDS.index(kind)])
+        return int(self.words[FIRST][KINDS.index(kind)])
 
     def request_events(self, kind: Kind) -> int:
         """Units whose first request was an event of a kind; at most `units`."""
-        return int(self.words[_REQUEST][KINDS.index(kind)])
+        return int(self.words[REQUEST][KINDS.index(kind)])
 
     @property
     def first_scores(self) -> NDArray[np.int64]:
         """[32] score slots, as `kedge.kernel.contract` numbers them."""
-        return self.words[_SCORES]
+        return self.words[SCORES]
 
     @property
     def offered(self) -> int:
         """Requests sampled for the shadow, dropped ones included."""
-        return int(self.words[_SHADOW])
+        return int(self.words[OFFERED])
 
     @property
     def dropped(self) -> int:
         """Of those, dropped because the shadow could not keep up."""
-        return int(self.words[_SHADOW + 1])
+        return int(self.words[DROPPED])
 
     @property
     def failed(self) -> int:
         """Of those, failed in the shadow's model."""
-        return int(self.words[_SHADOW + 2])
+        return int(self.words[FAILED])
 
     @property
     def compared(self) -> int:
         """Pairs."""
-        return int(self.words[_SHADOW + 3])
+        return int(self.words[COMPARED])
 
     @property
     def disagreed(self) -> int:
         """Pairs whose predicted classes differ; 0 where no classes are predicted."""
-        return int(self.words[_SHADOW + 4])
+        return int(self.words[DISAGREED])
 
     @property
     def live_ns(self) -> int:
         """Run times on the live side of the pairs, nanoseconds."""
-        return int(self.words[_SHADOW + 5])
+        return int(self.words[LIVE_NS])
 
     @property
     def shadow_ns(self) -> int:
         """Run times on the shadow's side of the pairs, nanoseconds."""
-        return int(self.words[_SHADOW + 6])
+        return int(self.words[SHADOW_NS])
 
     @property
     def agreement(self) -> NDArray[np.int64]:
         """[9, 9] pairs by live class and shadow class."""
-        return self.words[_AGREEMENT].reshape(AGREEMENT_CLASSES, AGREEMENT_CLASSES)
+        return self.words[AGREEMENT].reshape(AGREEMENT_CLASSES, AGREEMENT_CLASSES)
 
     @property
     def differences(self) -> NDArray[np.int64]:
         """[64] pairs by |score difference|."""
-        return self.words[_DIFFERENCES]
+        return self.words[DIFFERENCES]

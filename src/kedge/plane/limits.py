@@ -42,3 +42,7 @@ CLOSED_EPOCHS: Final = 8
 """Closed epochs of a bundle and arm that are kept apart; older ones are added up under epoch 0."""
 SUSPECTS: Final = 16
 """Rows kept a bundle whose inputs were finite and whose prediction was not: a model that fails on every row."""
+SHADOW_REQUESTS: Final = 1024
+"""Requests that wait for a shadow: one that is slower than the traffic."""
+SHADOW_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of the inputs that wait for it, for the same reason."""

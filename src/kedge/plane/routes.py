@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from kedge.errors import PlaneError
+from kedge.kernel.contract import BATCH_SIZE_BUCKETS
 from kedge.plane.contract import Arm, Handle, Route, RouteTable
 from kedge.plane.siphash import KEY_BYTES
 from kedge.plane.text import quoted
@@ -44,7 +45,8 @@ def check(table: RouteTable, loaded: Collection[Handle], before: RouteTable) -> 
 
 def handles(route: Route) -> tuple[Handle, ...]:
     """Every bundle the route names."""
-    return (*(arm.handle for arm in route.arms), *route.pinned)
+    beside = () if route.shadow is None else (route.shadow.handle,)
+    return (*(arm.handle for arm in route.arms), *route.pinned, *beside)
 
 
 def _check_route(route: Route, loaded: Collection[Handle]) -> None:
@@ -73,3 +75,17 @@ def _check_route(route: Route, loaded: Collection[Handle]) -> None:
     total = math.fsum(arm.share for arm in route.arms)
     if abs(total - 1.0) > SHARE_TOLERANCE:
         raise PlaneError(f"{where}: shares must sum to 1, got {total}")
+    _check_comparison(route, where)
+
+
+def _check_comparison(route: Route, where: str) -> None:
+    shadow = route.shadow
+    if shadow is not None:
+        if any(arm.handle == shadow.handle for arm in route.arms):
+            raise PlaneError(f"{where}: version {quoted(shadow.handle.version)} answers, so it cannot be the shadow")
+        if not 0.0 < shadow.sample <= 1.0:
+            raise PlaneError(f"{where}: the shadow's sample lies in (0, 1], got {shadow.sample}")
+    if route.slow_ns and len(route.slow_ns) != BATCH_SIZE_BUCKETS:
+        raise PlaneError(f"{where}: slow_ns has {BATCH_SIZE_BUCKETS} entries or none, got {len(route.slow_ns)}")
+    if any(not 0 <= limit < 1 << 63 for limit in route.slow_ns):
+        raise PlaneError(f"{where}: run times in slow_ns are nanoseconds in [0, 2**63), got {route.slow_ns}")

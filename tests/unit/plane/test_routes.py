@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from kedge.errors import PlaneError
+from kedge.kernel.contract import BATCH_SIZE_BUCKETS
 from kedge.plane import routes
-from kedge.plane.contract import Arm, ArmRoute, Handle, Route, RouteTable
+from kedge.plane.contract import Arm, ArmRoute, Handle, Route, RouteTable, Shadow
 
 ONE = Handle("a" * 64, "m", "1", 1)
 TWO = Handle("b" * 64, "m", "2", 2)
@@ -29,6 +30,12 @@ STABLE = Route("m", 5, (ArmRoute(ONE, Arm.LIVE, 1.0),))
         (replace(STABLE, epoch=6, model="other"), "is of model 'm'"),
         (replace(STABLE, epoch=6, salt=b"short"), "salt"),
         (replace(STABLE, epoch=6, sticky_for=0), "sticky_for"),
+        (replace(STABLE, epoch=6, shadow=Shadow(ONE)), "answers, so it cannot be the shadow"),
+        (replace(STABLE, epoch=6, shadow=Shadow(replace(TWO, key=9))), "not loaded"),
+        (replace(STABLE, epoch=6, shadow=Shadow(TWO, 0.0)), "shadow's sample lies in"),
+        (replace(STABLE, epoch=6, slow_ns=(1,)), "entries or none, got 1"),
+        (replace(STABLE, epoch=6, slow_ns=(-1,) * BATCH_SIZE_BUCKETS), "run times in"),
+        (replace(STABLE, epoch=6, slow_ns=(1 << 63,) * BATCH_SIZE_BUCKETS), "run times in"),
     ],
 )
 def test_a_table_is_refused_with_the_reason(route: Route, why: str) -> None:

@@ -1,8 +1,9 @@
 """SipHash-2-4 against its authors' vectors: key 00 01 .. 0f, message 00 01 .. n-1."""
 
+import numpy as np
 import pytest
 
-from kedge.plane.siphash import siphash24
+from kedge.plane.siphash import absorb, finish, siphash24, siphash24_rows, start
 
 KEY = bytes(range(16))
 VECTORS = {
@@ -18,6 +19,20 @@ VECTORS = {
 @pytest.mark.parametrize("length", VECTORS)
 def test_reference_vectors(length: int) -> None:
     assert siphash24(KEY, bytes(range(length))) == VECTORS[length]
+
+
+@pytest.mark.parametrize("length", VECTORS)
+def test_many_at_once_hash_as_one_by_one(length: int) -> None:
+    rows = np.arange(5 * length, dtype=np.uint8).reshape(5, length)
+    rows[0] = range(length)
+    hashes = siphash24_rows(KEY, rows).tolist()
+    assert hashes == [siphash24(KEY, row.tobytes()) for row in rows]
+    assert hashes[0] == VECTORS[length]
+
+
+def test_what_messages_begin_with_may_be_hashed_once() -> None:
+    message = bytes(range(63))
+    assert finish(absorb(start(KEY), message[:24]), message[24:], 24) == VECTORS[63]
 
 
 def test_a_key_of_another_length_is_refused() -> None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from kedge.bundle.manifest import Schema, TensorSpec
     from kedge.plane.cold.facts import Facts
 
-EXTENSIONS: Final = ("model_configuration", "statistics")
-"""Extensions of the protocol that are honoured, and no others."""
+EXTENSIONS: Final = ("model_configuration", "statistics", "kedge_key", "kedge_confidence", "kedge_prediction_id")
+"""Extensions of the protocol that are honoured, and no others; our own by the parameter that asks or answers."""
 PLATFORM: Final = "onnxruntime_onnx"
 BACKEND: Final = "onnxruntime"
 COLUMNS: Final = "kedge.columns."

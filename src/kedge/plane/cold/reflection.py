@@ -20,6 +20,7 @@ SERVICES: Final = (
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
     "inference.GRPCInferenceService",
+    "kedge.v1.Outcomes",
 )
 """Services of the data port."""
 

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from kedge.errors import Code, RequestError
 from kedge.plane.cold import metadata, reflection, statistics
 from kedge.plane.cold.health import Watchers
+from kedge.plane.cold.outcomes import METHODS as OUTCOMES
 from kedge.plane.contract import CallStatus, Event
 from kedge.plane.text import quoted
 from kedge.proto import health as health_pb
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from kedge.plane.cold.facts import Facts
+    from kedge.plane.cold.outcomes import OutcomeCalls
     from kedge.plane.contract import DataPlane
 
 _SERVICE: Final = "/inference.GRPCInferenceService/"
@@ -44,6 +46,8 @@ REFUSED: Final = frozenset(
     )
 )
 """Methods of the protocol that Kedge does not serve, and says so."""
+MAX_QUESTION_BYTES: Final = 64 * 1024
+"""Of the message of a call with one answer: megabytes held for a client that never ends its call."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +75,15 @@ class ColdService:
     Args:
         plane: whose `reply` carries the answers.
         facts: what they are made of.
+        outcomes: takes labels in; None answers such calls as unknown.
     """
 
-    def __init__(self, plane: DataPlane, facts: Facts) -> None:
+    def __init__(self, plane: DataPlane, facts: Facts, outcomes: OutcomeCalls | None = None) -> None:
         self._plane = plane
+        self._outcomes = outcomes
         self._facts = facts
         self._watchers = Watchers(facts, lambda call, payload: plane.reply(call, payload, last=False))
-        self._messages: dict[int, bytes] = {}
+        self._messages: dict[int, bytes | None] = {}
 
     def refresh(self) -> None:
         """Tell watchers what changed: to be called after every publish, and when draining begins. Thread-safe."""
@@ -85,6 +91,12 @@ class ColdService:
 
     def __call__(self, call: int, event: Event, method: str, _: Mapping[str, str], payload: bytes) -> None:
         """Take one event; see `ColdCallback`."""
+        if self._outcomes is not None and method in OUTCOMES:
+            try:
+                self._outcomes.event(call, event, method, payload)
+            except RequestError as error:
+                self._plane.reply(call, None, last=True, status=CallStatus(error.code.value, str(error)))
+            return
         if event is Event.CANCEL:
             self._messages.pop(call, None)
             self._watchers.remove(call)
@@ -106,12 +118,19 @@ class ColdService:
 
     def _unary(self, call: int, event: Event, method: _Method, payload: bytes) -> None:
         """Answer when the client has sent all it has: exactly one message."""
-        if event is Event.MESSAGE:
-            if call in self._messages:
+        if event is Event.OPEN:
+            self._messages[call] = None
+        elif call not in self._messages:
+            return  # it was refused, and this was still on its way
+        elif event is Event.MESSAGE:
+            if len(payload) > MAX_QUESTION_BYTES:
+                text = f"a message of {len(payload):,} bytes, the limit is {MAX_QUESTION_BYTES:,}"
+                raise RequestError(Code.INVALID_ARGUMENT, text)
+            if self._messages[call] is not None:
                 raise RequestError(Code.INVALID_ARGUMENT, "this method takes one message, got more")
             self._messages[call] = payload
-        elif event is Event.HALF_CLOSE:
-            message = self._messages.pop(call, None)
+        else:
+            message = self._messages.pop(call)
             if message is None:
                 raise RequestError(Code.INVALID_ARGUMENT, "this method takes one message, got none")
             answer = method.answer(_parsed(method.parse, message), self._facts)

@@ -11,6 +11,7 @@ from kedge.kernel.latency import latency_lower
 from kedge.kernel.snapshot import Counts
 from kedge.plane import cells
 from kedge.plane.cold.routes import find, handles
+from kedge.plane.contract import Arm
 from kedge.plane.text import quoted
 from kedge.proto import inference as pb
 
@@ -47,8 +48,13 @@ def model_statistics(request: pb.ModelStatisticsRequest, facts: Facts) -> pb.Mod
 
 
 def _total(bundle: Bundle, counted: dict[cells.CellKey, cells.Cell]) -> Counts:
+    """What a bundle answered; as a shadow it answered nobody."""
     layout = bundle.layout()
-    parts = [Counts.parse(cell.counts, layout) for (identity, _, _), cell in counted.items() if identity == bundle.id]
+    parts = [
+        Counts.parse(cell.counts, layout)
+        for (identity, arm, _), cell in counted.items()
+        if identity == bundle.id and arm is not Arm.SHADOW
+    ]
     return sum(parts, start=Counts.zero(layout))
 
 

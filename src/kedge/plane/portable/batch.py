@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Hashable
 
-    from numpy.typing import NDArray
-
-    from kedge.plane.portable.decode import Tensors
     from kedge.plane.portable.route import Target
 
 
@@ -49,7 +46,7 @@ class Batcher:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        observe: Callable[[Target, Run], None],
+        observe: Callable[[Target, Run[Waiting]], None],
         max_queue: int,
     ) -> None:
         self._loop = loop
@@ -60,16 +57,12 @@ class Batcher:
         self._running = 0
         self._scheduled = False
 
-    def add(
-        self, target: Target, tensors: Tensors, arrived: int, deadline: int | None, *, large: bool, alone: bool
-    ) -> asyncio.Future[list[NDArray[Any]]]:
-        """Queue a request; the future gets its outputs, or a `RequestError`.
+    def add(self, target: Target, waiting: Waiting, *, large: bool, alone: bool) -> None:
+        """Queue a request; its answer gets its outputs, or a `RequestError`.
 
         Args:
             target: whom it was picked for.
-            tensors: its inputs.
-            arrived: monotonic nanoseconds.
-            deadline: monotonic nanoseconds, or None.
+            waiting: the request.
             large: the message is so large that it must not run on the serving thread.
             alone: no other request is under way.
 
@@ -82,19 +75,17 @@ class Batcher:
                 Code.RESOURCE_EXHAUSTED,
                 f"the queue of model {quoted(model.handle.model)} is full: {self._count} requests wait",
             )
-        waiting = Waiting(tensors, arrived, deadline, self._loop.create_future())
-        key = (target.model.handle.key, target.arm, target.epoch, tensors.shape, large)
+        key = (target.model.handle.key, target.arm, target.epoch, waiting.tensors.shape, large)
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = _Group(target, large=large)
         group.waiting.append(waiting)
-        group.rows += tensors.rows
+        group.rows += waiting.tensors.rows
         self._count += 1
         if alone and not model.delay_us and self._is_inline(group):
             self._start(key, group)
         else:
             self._schedule()
-        return waiting.answer
 
     def close_batches(self) -> None:
         """Run what waits for company now: its route has been replaced."""
@@ -139,7 +130,9 @@ class Batcher:
         rows = max(group.waiting[0].tensors.rows, min(group.rows, model.max_batch))
         return not group.large and rows <= model.inline_rows
 
-    def _timed(self, target: Target, members: list[Waiting]) -> tuple[list[Run], list[tuple[Waiting, RequestError]]]:
+    def _timed(
+        self, target: Target, members: list[Waiting]
+    ) -> tuple[list[Run[Waiting]], list[tuple[Waiting, RequestError]]]:
         """Run on this thread, and note how long it was held up."""
         before = time.thread_time_ns()
         done = execute(target.model, members)
@@ -201,11 +194,12 @@ class Batcher:
         if self._groups:
             self._schedule()
 
-    def _finish(self, target: Target, runs: list[Run], failures: list[tuple[Waiting, RequestError]]) -> None:
+    def _finish(self, target: Target, runs: list[Run[Waiting]], failures: list[tuple[Waiting, RequestError]]) -> None:
         """Hand out the answers, then count."""
         for run in runs:
             for member, outputs in zip(run.members, run.split(), strict=True):
                 if not member.answer.done():
+                    member.answered = True
                     member.answer.set_result(outputs)
         for member, error in failures:
             if not member.answer.done():

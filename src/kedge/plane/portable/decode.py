@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from kedge.errors import Code, RequestError
 from kedge.plane import limits
 from kedge.plane.portable import strings
+from kedge.plane.portable.seal import PREDICTION_ID
 from kedge.plane.text import quoted
 from kedge.proto import inference as pb
 
@@ -64,6 +65,10 @@ class Tensors:
     raw: bool
     outputs: tuple[str, ...] | None
 
+    def reordered(self, arrays: list[NDArray[Any]]) -> Tensors:
+        """These of its arrays, in this order, for another model."""
+        return replace(self, arrays=arrays, shape=tuple([array.shape[1:] for array in arrays]))
+
 
 def message(payload: bytes) -> pb.ModelInferRequest:
     """The parsed message. Raises `RequestError` where the bytes are none."""
@@ -73,8 +78,13 @@ def message(payload: bytes) -> pb.ModelInferRequest:
         raise RequestError(Code.INVALID_ARGUMENT, "these bytes are not an inference.ModelInferRequest") from None
 
 
-def tensors(request: pb.ModelInferRequest, signature: Signature) -> Tensors:
+def tensors(request: pb.ModelInferRequest, signature: Signature, *, no_ids: str) -> Tensors:
     """The inputs, checked against the model.
+
+    Args:
+        request: what was asked.
+        signature: of the model.
+        no_ids: why prediction ids may not be asked for; empty where they may.
 
     Raises:
         RequestError: INVALID_ARGUMENT, saying what of the request is wrong.
@@ -121,7 +131,7 @@ def tensors(request: pb.ModelInferRequest, signature: Signature) -> Tensors:
         rows,
         tuple([array.shape[1:] for array in complete]),
         raw,
-        _outputs(request, signature, of_model) if request.outputs else None,
+        _outputs(request, signature, no_ids) if request.outputs else None,
     )
 
 
@@ -217,13 +227,17 @@ def _rows(arrays: list[NDArray[Any]], signature: Signature, of_model: str) -> in
     return rows
 
 
-def _outputs(request: pb.ModelInferRequest, signature: Signature, of_model: str) -> tuple[str, ...]:
+def _outputs(request: pb.ModelInferRequest, signature: Signature, no_ids: str) -> tuple[str, ...]:
+    of_model = signature.of_model
     if len(request.outputs) > limits.MAX_TENSORS:
         raise _refused(f"{len(request.outputs)} outputs {of_model}; at most {limits.MAX_TENSORS} are taken")
     names: dict[str, None] = {}
     for asked in request.outputs:
         where = f"output {quoted(asked.name)} {of_model}"
-        if asked.name not in signature.outputs:
+        if asked.name == PREDICTION_ID.name:
+            if no_ids:
+                raise _refused(f"output '{asked.name}' is not available {of_model}: {no_ids}")
+        elif asked.name not in signature.outputs:
             known = ", ".join(quoted(name) for name in list(signature.outputs)[:8])
             raise _refused(f"unknown {where}. Expected {known}")
         if asked.name in names:

@@ -16,10 +16,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kedge.plane.contract import Arm, Handle
-    from kedge.plane.portable.signature import Signature, Tensor
+    from kedge.plane.portable.signature import Tensor
 
 _RAW_OUTPUT_CONTENTS: Final = b"\x32"
 """Tag of field 6, length-delimited: appending it by hand spares a copy of the data into a message."""
+_PARAMETERS: Final = b"\x22"
+_STRING_PARAM: Final = b"\x1a"
+_MAP_KEY: Final = b"\x0a"
+_MAP_VALUE: Final = b"\x12"
+"""Tags of the same kind: of field 4 of an answer, field 3 of a parameter, fields 1 and 2 of every map's entry."""
 
 
 def _final() -> bytes:
@@ -42,51 +47,58 @@ def constant_part(handle: Handle, arm: Arm) -> bytes:
 def response(
     constant: bytes,
     request: pb.ModelInferRequest,
-    signature: Signature,
-    asked: tuple[str, ...] | None,
-    outputs: Sequence[NDArray[Any]],
+    tensors: Sequence[tuple[Tensor, NDArray[Any]]],
     *,
     raw: bool,
+    prediction_id: str | None = None,
 ) -> bytes:
     """The serialized answer.
 
     Args:
         constant: `constant_part` of whoever answered. Messages concatenate: protobuf merges what follows into it.
         request: whose id is echoed.
-        signature: of the model.
-        asked: names of the outputs wanted, in order; None for all.
-        outputs: all of the model's, in its order.
+        tensors: what it carries, in order.
         raw: the request came in raw form.
+        prediction_id: of its one row, or None.
     """
-    wanted = list(signature.outputs.values()) if asked is None else [signature.outputs[name] for name in asked]
     parts = [constant]
     if request.id:
         parts.append(pb.ModelInferResponse(id=request.id).SerializeToString())
-    if raw or any(tensor.dtype.contents is None for tensor in wanted):
-        parts.append(_described(signature, asked, tuple([outputs[tensor.position].shape for tensor in wanted])))
-        for tensor in wanted:
-            data = _raw(tensor, outputs[tensor.position])
+    if raw or any(tensor.dtype.contents is None for tensor, _ in tensors):
+        parts.append(_described(tuple([tensor for tensor, _ in tensors]), tuple([array.shape for _, array in tensors])))
+        for tensor, array in tensors:
+            data = _raw(tensor, array)
             parts += (_RAW_OUTPUT_CONTENTS, _varint(len(data)), data)
     else:
         answer = pb.ModelInferResponse()
-        for tensor in wanted:
-            array = outputs[tensor.position]
+        for tensor, array in tensors:
             described = answer.outputs.add(name=tensor.name, datatype=tensor.dtype.name, shape=array.shape)
             _typed(tensor, array, described.contents)
         parts.append(answer.SerializeToString())
+    if prediction_id is not None:
+        parts.append(_text_parameter(b"kedge_prediction_id", prediction_id.encode()))
     if request.parameters and "triton_enable_empty_final_response" in request.parameters:
         parts.append(_FINAL)
     return b"".join(parts)
 
 
 @lru_cache(maxsize=1024)
-def _described(signature: Signature, asked: tuple[str, ...] | None, shapes: tuple[tuple[int, ...], ...]) -> bytes:
+def _described(tensors: tuple[Tensor, ...], shapes: tuple[tuple[int, ...], ...]) -> bytes:
     """The serialized descriptions of raw outputs; most answers of a model have one of few shapes."""
     answer = pb.ModelInferResponse()
-    names = signature.outputs if asked is None else asked
-    for name, shape in zip(names, shapes, strict=True):
-        answer.outputs.add(name=name, datatype=signature.outputs[name].dtype.name, shape=shape)
+    for tensor, shape in zip(tensors, shapes, strict=True):
+        answer.outputs.add(name=tensor.name, datatype=tensor.dtype.name, shape=shape)
     return answer.SerializeToString()
+
+
+def _text_parameter(name: bytes, text: bytes) -> bytes:
+    """An entry of `parameters`, which protobuf adds to those there are."""
+    value = _field(_STRING_PARAM, text)
+    return _field(_PARAMETERS, _field(_MAP_KEY, name) + _field(_MAP_VALUE, value))
+
+
+def _field(tag: bytes, data: bytes) -> bytes:
+    return tag + _varint(len(data)) + data
 
 
 def _varint(value: int) -> bytes:

@@ -15,9 +15,11 @@ from kedge.bundle.contents import Bundle
 from kedge.errors import KedgeError, ModelLoadError, PlaneError
 from kedge.plane import limits
 from kedge.plane.contract import Handle, LoadOptions
-from kedge.plane.portable.observe import Watch
+from kedge.plane.portable import confidence
+from kedge.plane.portable.confidence import Calibration
 from kedge.plane.portable.session import RunError, Session, from_runtime, to_runtime
 from kedge.plane.portable.signature import Signature
+from kedge.plane.portable.watch import Suspects, Watch
 from kedge.plane.replay import replay
 from kedge.plane.reservoir import Reservoir
 from kedge.plane.text import quoted
@@ -45,11 +47,14 @@ class Model:
         session: runs it.
         watch: what of its inputs and outputs is counted.
         reservoir: a sample of the rows it was asked about.
+        suspects: rows on which it failed without an error.
+        calibration: how sure its predictions are; None where `no_confidence` says why that cannot be told.
         max_batch, max_queue, delay_us: of the bundle's serving config.
         instances: runs at a time.
         inline_rows: batches up to this many rows run on the serving thread; 0 for none.
         active: requests under way; touched by the serving thread alone.
         published: it has been in a route table.
+        unwatchable: its outputs are not what its bundle says.
     """
 
     def __init__(self, bundle: Bundle, options: LoadOptions) -> None:
@@ -61,6 +66,9 @@ class Model:
         self.session = Session(bundle.model_path, self.signature, serving.execution.providers, threads)
         self.watch = Watch.of(bundle)
         self.reservoir = Reservoir(limits.RESERVOIR_ROWS, limits.RESERVOIR_BYTES)
+        self.suspects = Suspects(self.signature)
+        self.calibration = Calibration.of(bundle)
+        self.no_confidence = confidence.why_not(bundle)
         self.max_batch = serving.batching.max_batch if self.signature.batchable else 1
         self.max_queue = serving.batching.max_queue
         self.delay_us = serving.batching.max_queue_delay_us if self.signature.batchable else 0
@@ -68,6 +76,7 @@ class Model:
         self.inline_rows = 0
         self.active = 0
         self.published = False
+        self.unwatchable = False
         self._inline_runs = 0
         self._inline_over = 0
         self._inline_long = 0
@@ -86,6 +95,16 @@ class Model:
     def idle(self) -> bool:
         """Nothing is under way."""
         return self.active == 0 and self._outside == 0
+
+    def enter(self) -> None:
+        """A run off the request path begins; from any thread."""
+        with self._lock:
+            self._outside += 1
+
+    def leave(self) -> None:
+        """It has ended."""
+        with self._lock:
+            self._outside -= 1
 
     def note_inline(self, nanoseconds: int) -> None:
         """Note the CPU time of an inline run; a model that is slower than it was at load moves to its own threads.
@@ -112,16 +131,14 @@ class Model:
         of_model = f"model {quoted(self.handle.model)}"
         if set(tensors) != set(self.signature.inputs):
             raise PlaneError(f"{of_model} takes inputs {', '.join(map(quoted, self.signature.inputs))}")
-        with self._lock:
-            self._outside += 1
+        self.enter()
         try:
             feeds = [to_runtime(tensor, tensors[name]) for name, tensor in self.signature.inputs.items()]
             outputs = self.session.run(feeds)
         except (RunError, UnicodeDecodeError, TypeError, ValueError) as error:
             raise PlaneError(f"{of_model} failed on these rows: {error}") from None
         finally:
-            with self._lock:
-                self._outside -= 1
+            self.leave()
         return {
             tensor.name: from_runtime(tensor, array)
             for tensor, array in zip(self.signature.outputs.values(), outputs, strict=True)

@@ -5,147 +5,44 @@ One writer, the serving thread, owns every sketch; so `Observer` has no locks an
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kedge.dtypes import widened
-from kedge.errors import KernelError
-from kedge.kernel.snapshot import Counts
-from kedge.plane import limits
-from kedge.plane.cells import FOLDED, CellKey
+from kedge.plane.portable.cells import Cells, count_rows
+from kedge.plane.portable.predictions import invalid_rows
+from kedge.plane.portable.shadow import Shadows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from kedge.bundle.contents import Bundle
-    from kedge.bundle.manifest import Prediction
-    from kedge.kernel.contract import Kernel, Layout, Sketch
-    from kedge.plane.contract import Arm
+    from kedge.kernel.contract import Kernel, Sketch
+    from kedge.plane.cells import Cell, CellKey
+    from kedge.plane.evidence import Kind
+    from kedge.plane.portable.model import Model
+    from kedge.plane.portable.predictions import Predictions
     from kedge.plane.portable.route import Target
-    from kedge.plane.portable.run import Run
-
-_log: Final = logging.getLogger("kedge.plane")
-Scores = tuple["NDArray[np.int64] | None", "NDArray[Any] | None", bool]
-"""Classes, scores, and whether the scores are probabilities: what `Sketch.observe_predictions` takes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """What of a bundle's inputs and outputs is counted.
-
-    Attributes:
-        layout: of the sketches.
-        tensors: position and name of the input behind each of the layout's tensors, and whether it is BF16.
-        predictions: from all outputs to what is counted of them; None where predictions are not watched.
-    """
-
-    layout: Layout
-    tensors: tuple[tuple[int, bool], ...]
-    names: tuple[str, ...]
-    predictions: Callable[[Sequence[NDArray[Any]]], Scores] | None
-
-    @classmethod
-    def of(cls, bundle: Bundle) -> Watch:
-        """What a bundle's schema, reference and serving config ask for. Raises `KernelError` where they do not fit."""
-        layout = bundle.layout()
-        names = tuple(spec.name for spec in bundle.manifest.inputs)
-        tensors = tuple(
-            (names.index(tensor.name), bundle.manifest.inputs[names.index(tensor.name)].dtype == "BF16")
-            for tensor in layout.tensors
-        )
-        prediction = bundle.serving.prediction
-        outputs = [spec.name for spec in bundle.manifest.outputs]
-        watched = prediction is not None and (layout.classes > 0 or bool(layout.scores))
-        return cls(layout, tensors, names, _reader(prediction, outputs) if prediction and watched else None)
-
-    def inputs(self, feeds: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        """The arrays the sketch counts."""
-        return [widened(feeds[position]) if bf16 else feeds[position] for position, bf16 in self.tensors]
-
-
-def _reader(prediction: Prediction, outputs: list[str]) -> Callable[[Sequence[NDArray[Any]]], Scores]:
-    """A function from a run's outputs to its predictions."""
-    at = outputs.index(prediction.output)
-    if prediction.kind == "value":
-        return lambda arrays: (None, _column(arrays[at]), False)
-    to_ids = _class_ids(prediction.classes)
-    if prediction.kind == "label":
-        return lambda arrays: (to_ids(arrays[at]), None, False)
-    label_at = outputs.index(prediction.label_output) if prediction.label_output is not None else None
-    logits = prediction.kind == "logits"
-
-    def scores(arrays: Sequence[NDArray[Any]]) -> Scores:
-        probabilities = _probabilities(arrays[at], logits=logits)
-        labels = probabilities.argmax(axis=1) if label_at is None else to_ids(arrays[label_at])
-        return labels, probabilities, True
-
-    return scores
-
-
-def _column(values: NDArray[Any]) -> NDArray[Any]:
-    return values.reshape(values.shape[0], -1)[:, 0]
-
-
-def _probabilities(scores: NDArray[Any], *, logits: bool) -> NDArray[Any]:
-    """[N, C] probabilities; a single score a row is that of the second of two classes."""
-    flat = scores.reshape(scores.shape[0], -1)
-    if flat.shape[1] != 1:
-        return _softmax(flat) if logits else flat
-    if logits:
-        return _softmax(np.concatenate([np.zeros_like(flat), flat], axis=1))
-    return np.concatenate([1 - flat, flat], axis=1)
-
-
-def _softmax(logits: NDArray[Any]) -> NDArray[Any]:
-    with np.errstate(all="ignore"):  # what is not finite is counted as such, not warned about
-        shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-        result: NDArray[Any] = shifted / shifted.sum(axis=1, keepdims=True)
-        return result
-
-
-def _class_ids(classes: tuple[str, ...]) -> Callable[[NDArray[Any]], NDArray[np.int64]]:
-    """A function from a label output [N] or [N, 1] to class ids; a label that is no class gets their number."""
-    if classes == tuple(str(index) for index in range(len(classes))):
-
-        def numbers(labels: NDArray[Any]) -> NDArray[np.int64]:
-            if labels.dtype.kind in "iu":
-                return _column(labels).astype(np.int64, copy=False)
-            return by_name(labels)
-    else:
-
-        def numbers(labels: NDArray[Any]) -> NDArray[np.int64]:
-            return by_name(labels)
-
-    table = {name: index for index, name in enumerate(classes)}
-
-    def by_name(labels: NDArray[Any]) -> NDArray[np.int64]:
-        column = _column(labels).tolist()
-        return np.array([table.get(_name(label), len(classes)) for label in column], dtype=np.int64)
-
-    return numbers
-
-
-def _name(label: Any) -> str:
-    if isinstance(label, float) and label.is_integer():
-        return str(int(label))
-    return label.decode(errors="replace") if isinstance(label, bytes) else str(label)
+    from kedge.plane.portable.run import Run, Waiting
+    from kedge.plane.portable.shadow import ShadowRoute
+    from kedge.plane.portable.units import Keyed, Trial
 
 
 class Observer:
-    """Counts by (bundle, arm, epoch)."""
+    """Counts by (bundle, arm, epoch).
+
+    Attributes:
+        shadows: what is compared with the bundles that answer.
+    """
 
     def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
-        self._cells: dict[CellKey, Sketch] = {}
-        self._broken: set[str] = set()
-        self._pending: dict[tuple[Target, tuple[tuple[int, ...], ...]], list[Run]] = {}
+        self.shadows = Shadows(kernel)
+        self._cells = Cells(kernel)
+        self._pending: dict[tuple[Target, tuple[tuple[int, ...], ...]], list[Run[Waiting]]] = {}
 
-    def run(self, target: Target, run: Run) -> None:
+    def run(self, target: Target, run: Run[Waiting]) -> None:
         """Take note of one run whose answers are on their way; `flush` counts it."""
         self._pending.setdefault((target, run.members[0].tensors.shape), []).append(run)
 
@@ -160,74 +57,101 @@ class Observer:
         for (target, _), runs in pending.items():
             self._count(target, runs)
 
-    def _count(self, target: Target, runs: list[Run]) -> None:
-        model = target.model
-        sketch = self._sketch(target)
-        sketch.observe_status(0, sum(len(run.members) for run in runs))
-        runs = [run for run in runs if run.rows]
-        if not runs:
-            return
-        for run in runs:
-            sketch.observe_batch(run.queue_ns, run.nanoseconds, run.rows)
-        if len(runs) == 1 or not model.signature.batchable:
-            for run in runs:
-                self._rows(target, sketch, run.feeds, run.outputs, run.rows)
-        else:
-            feeds = [np.concatenate(parts) for parts in zip(*(run.feeds for run in runs), strict=True)]
-            outputs = [np.concatenate(parts) for parts in zip(*(run.outputs for run in runs), strict=True)]
-            self._rows(target, sketch, feeds, outputs, sum(run.rows for run in runs))
-
-    def _rows(
-        self, target: Target, sketch: Sketch, feeds: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], rows: int
-    ) -> None:
-        model, watch = target.model, target.model.watch
-        try:
-            if watch.tensors:
-                sketch.observe(watch.inputs(feeds))
-            if watch.predictions is not None:
-                classes, scores, probabilities = watch.predictions(outputs)
-                sketch.observe_predictions(classes, scores, probabilities=probabilities)
-            if model.signature.batchable:
-                model.reservoir.offer(watch.names, feeds, rows)
-        except (KernelError, ValueError, TypeError, IndexError) as error:
-            # A model whose outputs are not what its bundle says goes on serving; the log says so once.
-            if model.handle.bundle not in self._broken:
-                self._broken.add(model.handle.bundle)
-                _log.warning("bundle %s cannot be watched: %s", model.handle.bundle[:12], error)
-
-    def status(self, target: Target, code: int) -> None:
+    def status(self, target: Target, code: int, unit: Keyed | None) -> None:
         """Count one answer that is not OK."""
-        self._sketch(target).observe_status(code)
+        sketch, words = self._cell(target)
+        sketch.observe_status(code)
+        if target.trial is not None:
+            target.trial.count_failure(words, unit, code)
 
     def violation(self, target: Target, kind: str, name: str) -> None:
         """Count one tensor that does not fit the model."""
-        self._sketch(target).observe_schema(kind, name)
+        self._cell(target)[0].observe_schema(kind, name)
 
-    def snapshot(self) -> dict[CellKey, bytes]:
-        """The kernel's snapshot of every cell, with all that was noted."""
+    def snapshot(self) -> dict[CellKey, Cell]:
+        """Every cell but those of shadows, with all that was noted."""
         self.flush()
-        return {key: sketch.snapshot() for key, sketch in self._cells.items()}
+        return self._cells.snapshot()
 
     def fold(self, open_epochs: set[CellKey]) -> None:
-        """Add up, under epoch 0, what was counted in epochs closed long ago.
-
-        Args:
-            open_epochs: cells that requests may still be counted in.
-        """
+        """See `Cells.fold`."""
         self.flush()
-        closed: dict[tuple[str, Arm], list[int]] = {}
-        for bundle, arm, epoch in self._cells:
-            if epoch != FOLDED and (bundle, arm, epoch) not in open_epochs:
-                closed.setdefault((bundle, arm), []).append(epoch)
-        for (bundle, arm), epochs in closed.items():
-            for epoch in sorted(epochs)[: -limits.CLOSED_EPOCHS]:
-                sketch = self._cells.pop((bundle, arm, epoch))
-                total = self._cells.setdefault((bundle, arm, FOLDED), self._kernel.sketch(sketch.layout))
-                total.merge(Counts.parse(sketch.snapshot(), sketch.layout))
+        self._cells.fold(open_epochs)
 
-    def _sketch(self, target: Target) -> Sketch:
-        key = (target.model.handle.bundle, target.arm, target.epoch)
-        sketch = self._cells.get(key)
-        if sketch is None:
-            sketch = self._cells[key] = self._kernel.sketch(target.model.watch.layout)
-        return sketch
+    def _cell(self, target: Target) -> tuple[Sketch, NDArray[np.int64]]:
+        return self._cells.of((target.model.handle.bundle, target.arm, target.epoch), target.model.watch.layout)
+
+    def _count(self, target: Target, runs: list[Run[Waiting]]) -> None:
+        model = target.model
+        sketch, words = self._cell(target)
+        sketch.observe_status(0, sum(member.answered for run in runs for member in run.members))
+        full = [run for run in runs if run.rows]
+        for run in full:
+            sketch.observe_batch(run.queue_ns, run.nanoseconds, run.rows)
+        if len(full) <= 1 or not model.signature.batchable:
+            for run in full:
+                self._rows(target, [run], run.feeds, run.outputs)
+        else:
+            feeds = [np.concatenate(parts) for parts in zip(*(run.feeds for run in full), strict=True)]
+            outputs = [np.concatenate(parts) for parts in zip(*(run.outputs for run in full), strict=True)]
+            self._rows(target, full, feeds, outputs)
+        if target.trial is not None and len(full) < len(runs):
+            _compare(target.trial, words, target.model, [run for run in runs if not run.rows], None)
+
+    def _rows(
+        self,
+        target: Target,
+        runs: Sequence[Run[Waiting]],
+        feeds: Sequence[NDArray[Any]],
+        outputs: Sequence[NDArray[Any]],
+    ) -> None:
+        """Count the rows of these runs, which follow each other in `feeds` and `outputs`."""
+        model = target.model
+        sketch, words = self._cell(target)
+        rows = sum(run.rows for run in runs)
+        predictions = count_rows(model, sketch, feeds, outputs, rows)
+        if model.signature.batchable:
+            model.reservoir.offer(model.watch.names, feeds, rows)
+        if target.trial is not None:
+            _compare(target.trial, words, model, runs, predictions)
+        if target.shadow is not None:
+            self._offer(target.shadow, model, runs, predictions)
+
+    def _offer(
+        self, route: ShadowRoute, model: Model, runs: Sequence[Run[Waiting]], predictions: Predictions | None
+    ) -> None:
+        """Give a sample of the answered requests of these runs to a shadow."""
+        row = 0
+        for run in runs:
+            for member in run.members:
+                if member.answered and member.tensors.rows and route.drawn():
+                    live = model.watch.score.read(predictions, row)
+                    self.shadows.offer(route, member.tensors, live, run.nanoseconds)
+                row += member.tensors.rows
+
+
+def _compare(
+    trial: Trial,
+    words: NDArray[np.int64],
+    model: Model,
+    runs: Sequence[Run[Waiting]],
+    predictions: Predictions | None,
+) -> None:
+    """Count the answered requests of these runs for the trial they are part of; their rows follow each other."""
+    members = [member for run in runs for member in run.members]
+    ends = list(accumulate(member.tensors.rows for member in members))
+    starts = [end - member.tensors.rows for end, member in zip(ends, members, strict=True)]
+    slots: Sequence[int | None] = [None] * len(members)
+    invalid = None
+    if predictions is not None:
+        slots = model.watch.score.slots(predictions, starts) or slots
+        invalid = invalid_rows(predictions)
+    slow = [trial.is_slow(run.nanoseconds, run.rows) for run in runs for _ in run.members]
+    for member, start, end, slot, late in zip(members, starts, ends, slots, slow, strict=True):
+        if not member.answered:
+            continue
+        events: list[Kind] = ["slow"] if late else []
+        # all rows are of the one request where the model is not batchable
+        if invalid is not None and (invalid[start:end] if model.signature.batchable else invalid).any():
+            events.append("invalid")
+        trial.count(words, member.unit, events, slot)

@@ -31,10 +31,12 @@ class Parameters:
     Attributes:
         key: sticky key, or None.
         timeout_us: microseconds the request may wait, or 0 for no bound of its own.
+        confidence: the answer is to say how sure it is.
     """
 
     key: str | None = None
     timeout_us: int = 0
+    confidence: bool = False
 
 
 NONE: Final = Parameters()
@@ -48,7 +50,7 @@ def parse(parameters: Mapping[str, pb.InferParameter]) -> Parameters:
     """
     if len(parameters) > limits.MAX_PARAMETERS:
         raise _refused(f"{len(parameters)} request parameters; at most {limits.MAX_PARAMETERS} are taken")
-    key, timeout = None, 0
+    key, timeout, confidence = None, 0, False
     for name, value in parameters.items():
         if name == "timeout":
             timeout = _typed(name, value, _INTEGERS)
@@ -57,8 +59,7 @@ def parse(parameters: Mapping[str, pb.InferParameter]) -> Parameters:
         elif name == "kedge_key":
             key = check_key(_typed(name, value, ("string_param",)), "parameter 'kedge_key'")
         elif name == "kedge_confidence":
-            if _typed(name, value, ("bool_param",)):
-                raise _refused("parameter 'kedge_confidence' is not available: this server computes no confidence")
+            confidence = _typed(name, value, ("bool_param",))
         elif name in _NO_EFFECT:
             _typed(name, value, _NO_EFFECT[name])
         elif name.startswith("sequence_"):
@@ -67,7 +68,7 @@ def parse(parameters: Mapping[str, pb.InferParameter]) -> Parameters:
                 raise _refused(f"parameter {quoted(name)} is not supported: models keep no state between requests")
         elif name.startswith(("triton_", "kedge_")):
             raise _refused(f"unknown parameter {quoted(name)}: names that begin with triton_ and kedge_ are reserved")
-    return Parameters(key, timeout)
+    return Parameters(key, timeout, confidence)
 
 
 def check_key(key: str, where: str) -> str:

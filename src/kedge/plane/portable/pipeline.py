@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from kedge.errors import Code, RequestError
 from kedge.plane import limits
-from kedge.plane.portable import decode, encode, parameters, route
+from kedge.plane.portable import answer, decode, encode, parameters, route
 from kedge.plane.portable.batch import Batcher, expired
 from kedge.plane.portable.observe import Observer
+from kedge.plane.portable.run import Waiting
+from kedge.plane.portable.seal import Sealing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from kedge.plane.portable.model import Model
     from kedge.plane.portable.route import Table, Target
     from kedge.plane.portable.run import Run
+    from kedge.plane.portable.units import Keyed
 
 _CANCELLED = Code.CANCELLED.value
 _OBSERVE_EVERY = 0.002
@@ -41,6 +44,7 @@ class Pipeline:
         drain_begins: set when new requests are refused.
         active, streams: requests and streams under way.
         observer: the counts.
+        sealing: the prediction ids.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Pipeline:
         self.active = 0
         self.streams = 0
         self.observer = Observer(kernel)
+        self.sealing = Sealing(clock)
         self._clock = clock
         self._batchers: dict[int, Batcher] = {}
         self._loop = asyncio.get_running_loop()
@@ -83,7 +88,8 @@ class Pipeline:
             refusal = None
         except RequestError as error:
             asked, refusal = parameters.NONE, error
-        target = self._pick(request.model_name, request.model_version, asked.key, key_of_header)
+        target, unit = self._pick(request.model_name, request.model_version, asked.key, key_of_header)
+        waiting: Waiting | None = None
         self.active += 1
         target.model.active += 1
         try:
@@ -97,24 +103,34 @@ class Pipeline:
             if asked.timeout_us:
                 own = arrived + asked.timeout_us * 1000
                 deadline = own if deadline is None else min(deadline, own)
-            tensors = decode.tensors(request, target.model.signature)
+            model = target.model
+            if asked.confidence and model.no_confidence:
+                raise RequestError(
+                    Code.INVALID_ARGUMENT,
+                    f"parameter 'kedge_confidence' is not available {model.signature.of_model}: {model.no_confidence}",
+                )
+            tensors = decode.tensors(request, model.signature, no_ids=self.sealing.why_not(model))
             if deadline is not None and time.monotonic_ns() >= deadline:
                 raise expired(request.model_name)
             large = len(payload) > limits.INLINE_MESSAGE_BYTES
-            outputs = await self._batcher(target.model).add(
-                target, tensors, arrived, deadline, large=large, alone=self.active == 1
+            waiting = Waiting(tensors, arrived, deadline, unit, self._loop.create_future())
+            self._batcher(model).add(target, waiting, large=large, alone=self.active == 1)
+            outputs = await waiting.answer
+            carried, prediction_id = answer.compose(
+                self.sealing, target, unit, tensors, outputs, confident=asked.confidence
             )
-            return encode.response(
-                target.constant, request, target.model.signature, tensors.outputs, outputs, raw=tensors.raw
-            )
+            return encode.response(target.constant, request, carried, raw=tensors.raw, prediction_id=prediction_id)
         except RequestError as error:
             if isinstance(error, decode.SchemaError):
                 self.observer.violation(target, error.kind, error.name)
-            self.observer.status(target, error.code.value)
+            if waiting is not None:
+                waiting.answered = False  # it is counted here, not with its run
+            self.observer.status(target, error.code.value, unit)
             raise
         except asyncio.CancelledError:
-            late = deadline is not None and time.monotonic_ns() >= deadline
-            self.observer.status(target, _EXPIRED if late else _CANCELLED)
+            if waiting is None or not waiting.answered:  # else it is counted with its run
+                late = deadline is not None and time.monotonic_ns() >= deadline
+                self.observer.status(target, _EXPIRED if late else _CANCELLED, unit)
             raise
         finally:
             self.active -= 1
@@ -134,6 +150,7 @@ class Pipeline:
         for batcher in self._batchers.values():
             batcher.close_batches()
         taken = time.monotonic_ns() - before
+        self.observer.shadows.route(route.model for route in table.shadows())
         open_cells = {
             (target.model.handle.bundle, target.arm, target.epoch)
             for entry in table.entries.values()
@@ -152,18 +169,22 @@ class Pipeline:
         """Let go of what was kept for a model that is retired."""
         self._batchers.pop(model.handle.key, None)
 
-    def _pick(self, model: str, version: str, key: str | None, key_of_header: Callable[[], str | None]) -> Target:
+    def _pick(
+        self, model: str, version: str, key: str | None, key_of_header: Callable[[], str | None]
+    ) -> tuple[Target, Keyed | None]:
         if self.drain_begins.is_set():
             raise RequestError(Code.UNAVAILABLE, "the server is draining; ask another one")
         table = self.table
-        if key is None and not version and table.needs_key(model):
+        if version or not table.needs_key(model, sealing=self.sealing.on):
+            key = None
+        elif key is None:
             key = key_of_header()
-        target = table.pick(model, version, key, self._clock)
-        if target is None:
+        picked = table.pick(model, version, key or None, self._clock)
+        if picked is None:
             if any(model == name and version in ("", number) for name, number in self._not_ready()):
                 raise route.not_ready(model, version)
             raise route.not_found(model, version)
-        return target
+        return picked
 
     def _batcher(self, model: Model) -> Batcher:
         batcher = self._batchers.get(model.handle.key)
@@ -171,7 +192,7 @@ class Pipeline:
             batcher = self._batchers[model.handle.key] = Batcher(self._loop, self._observe, self.max_queue)
         return batcher
 
-    def _observe(self, target: Target, run: Run) -> None:
+    def _observe(self, target: Target, run: Run[Waiting]) -> None:
         """Count a run soon: by then its answers have left."""
         if self.observer.idle:
             self._loop.call_later(_OBSERVE_EVERY, self.observer.flush)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import math
 import threading
 import time
 from concurrent.futures import CancelledError
@@ -16,10 +17,11 @@ from kedge.errors import BundleError, ModelLoadError, PlaneError
 from kedge.plane import cells
 from kedge.plane.contract import CallStatus, Limits, PublishReport
 from kedge.plane.portable import model as models
-from kedge.plane.portable import route
+from kedge.plane.portable import route, seal
 from kedge.plane.portable.cold_calls import ColdCalls
 from kedge.plane.portable.pipeline import Pipeline
 from kedge.plane.portable.server import Methods, Server
+from kedge.plane.routes import handles
 from kedge.plane.text import quoted
 
 if TYPE_CHECKING:
@@ -28,8 +30,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kedge.kernel.contract import Kernel
-    from kedge.plane.contract import ColdCallback, Handle, LoadOptions, RouteTable, Tls
+    from kedge.plane.contract import ColdCallback, Handle, LoadOptions, RouteTable, Tls, Tokens
     from kedge.plane.portable.model import Model
+    from kedge.plane.portable.shadow import Sent
 
 _T = TypeVar("_T")
 _DRAINING: Final = CallStatus(14, "the server is draining; ask another one")
@@ -48,6 +51,7 @@ class PortablePlane:
     def __init__(self, kernel: Kernel, *, clock: Callable[[], float] = time.time) -> None:
         self._lock = threading.RLock()
         self._drain_lock = threading.Lock()
+        self._counting = threading.Lock()
         self._models: dict[int, Model] = {}
         self._loading: list[tuple[str, str]] = []
         self._unrouted: tuple[tuple[str, str], ...] = ()
@@ -64,13 +68,16 @@ class PortablePlane:
         self._thread.start()
         self._pipeline = self._call(self._make_pipeline(kernel, clock))
 
-    def configure(self, *, tls: Tls | None = None, limits: Limits | None = None) -> None:
+    def configure(self, *, tls: Tls | None = None, limits: Limits | None = None, tokens: Tokens | None = None) -> None:
         """See `DataPlane.configure`. Raises `PlaneError` for limits given while serving."""
         with self._lock:
             if limits is not None:
                 if self._server is not None:
                     raise PlaneError("limits are set before the plane starts")
                 self._limits = limits
+            if tokens is not None:
+                seal.check(tokens)
+                self._call(self._seal(tokens))
             if tls is not None:
                 if self._server is not None and self._tls is None:
                     raise PlaneError("the plane serves without TLS; give certificates before it starts")
@@ -124,6 +131,9 @@ class PortablePlane:
         with self._lock:
             built = route.build(table, self._models, self._pipeline.table)
             nanoseconds = self._call(self._publish(built))
+            with self._counting:
+                open_cells = {shadow.cell for shadow in built.shadows()}
+                self._pipeline.observer.shadows.fold(open_cells, self._call(self._sent()))
             for entry in built.entries.values():
                 for target in entry.versions.values():
                     target.model.published = True
@@ -137,7 +147,7 @@ class PortablePlane:
             if model is None:
                 return 0
             for entry in self._pipeline.table.entries.values():
-                if any(target.model is model for target in entry.versions.values()):
+                if handle in handles(entry.route):
                     raise PlaneError(
                         f"version {quoted(handle.version)} of model {quoted(handle.model)} is still in the route table"
                     )
@@ -162,12 +172,32 @@ class PortablePlane:
 
     def snapshot(self) -> bytes:
         """See `DataPlane.snapshot`."""
-        return cells.encode({key: cells.Cell(counts) for key, counts in self._call(self._counts()).items()})
+        with self._counting:
+            counts, sent = self._call(self._counts())
+            return cells.encode(counts | self._pipeline.observer.shadows.snapshot(sent))
+
+    def confide(self, handle: Handle, threshold: float) -> None:
+        """See `DataPlane.confide`."""
+        model = self._model(handle)
+        if model.calibration is None:
+            raise PlaneError(
+                f"version {quoted(handle.version)} of model {quoted(handle.model)} has no calibration scores"
+            )
+        if math.isnan(threshold):
+            raise PlaneError("a conformal threshold is a number; it may be infinite, not NaN")
+        model.calibration.threshold = threshold
+
+    def suspects(self, handle: Handle) -> Sequence[Mapping[str, NDArray[Any]]]:
+        """See `DataPlane.suspects`."""
+        model = self._model(handle)
+        self._call(self._flush())
+        return model.suspects.rows()
 
     def reservoir(self, handle: Handle) -> Sequence[Mapping[str, NDArray[Any]]]:
         """See `DataPlane.reservoir`."""
         model = self._model(handle)
-        return self._call(self._rows(model))
+        self._call(self._flush())
+        return model.reservoir.rows()
 
     def reply(self, call: int, payload: bytes | None, last: bool, status: CallStatus | None = None) -> None:
         """See `DataPlane.reply`."""
@@ -195,6 +225,7 @@ class PortablePlane:
             if self._cold is not None:
                 self._cold.stop()
             self._call(self._end_tasks())
+            self._pipeline.observer.shadows.join()
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
@@ -240,12 +271,17 @@ class PortablePlane:
     async def _forget(self, model: Model) -> None:
         self._pipeline.forget(model)
 
-    async def _counts(self) -> dict[cells.CellKey, bytes]:
-        return self._pipeline.observer.snapshot()
+    async def _counts(self) -> tuple[dict[cells.CellKey, cells.Cell], Sent]:
+        return self._pipeline.observer.snapshot(), self._pipeline.observer.shadows.sent()
 
-    async def _rows(self, model: Model) -> Sequence[Mapping[str, NDArray[Any]]]:
+    async def _sent(self) -> Sent:
+        return self._pipeline.observer.shadows.sent()
+
+    async def _seal(self, tokens: Tokens) -> None:
+        self._pipeline.sealing.use(tokens)
+
+    async def _flush(self) -> None:
         self._pipeline.observer.flush()
-        return model.reservoir.rows()
 
     async def _drain(self, timeout: float, grace: float) -> bool:
         pipeline, server, cold = self._pipeline, self._server, self._cold
@@ -264,6 +300,7 @@ class PortablePlane:
         return finished
 
     async def _end_tasks(self) -> None:
+        self._pipeline.observer.shadows.route(())
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()

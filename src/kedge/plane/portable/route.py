@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 from kedge.errors import Code, RequestError
 from kedge.plane.contract import Arm, Handle, Route, RouteTable
 from kedge.plane.portable.encode import constant_part
-from kedge.plane.routes import check, handles
+from kedge.plane.portable.shadow import ShadowRoute
+from kedge.plane.portable.units import Keyed, Trial, UnitFilter
+from kedge.plane.routes import check
 from kedge.plane.siphash import KEY_BYTES, siphash24
 from kedge.plane.text import quoted
 
@@ -30,12 +32,17 @@ class Target:
         model: who answers.
         arm, epoch: under which it is counted.
         constant: the part of every answer that is equal.
+        trial: how its requests are compared with those of the route's other arms; None for an only arm and for
+            versions that are asked by name.
+        shadow: who is given its requests too.
     """
 
     model: Model
     arm: Arm
     epoch: int
     constant: bytes
+    trial: Trial | None = None
+    shadow: ShadowRoute | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,7 @@ class _Entry:
     """One route, ready to pick from."""
 
     route: Route
+    units: UnitFilter
     arms: tuple[Target, ...]
     thresholds: tuple[float, ...]
     versions: dict[str, Target]
@@ -55,13 +63,19 @@ class Table:
     source: RouteTable
     entries: dict[str, _Entry]
 
-    def needs_key(self, model: str) -> bool:
-        """A sticky key makes a difference for this model."""
-        entry = self.entries.get(model)
-        return entry is not None and len(entry.arms) > 1
+    def shadows(self) -> list[ShadowRoute]:
+        """The ways from its arms to shadows."""
+        return [target.shadow for entry in self.entries.values() for target in entry.arms if target.shadow is not None]
 
-    def pick(self, model: str, version: str, key: str | None, clock: Callable[[], float]) -> Target | None:
-        """Who answers; None where no route names this model and version.
+    def needs_key(self, model: str, *, sealing: bool) -> bool:
+        """A sticky key makes a difference for this model: to who answers, or to what is sealed."""
+        entry = self.entries.get(model)
+        return entry is not None and (sealing or len(entry.arms) > 1)
+
+    def pick(
+        self, model: str, version: str, key: str | None, clock: Callable[[], float]
+    ) -> tuple[Target, Keyed | None] | None:
+        """Who answers, and the key's place where a version is not named; None where no route names model and version.
 
         Args:
             model: from the request.
@@ -73,20 +87,22 @@ class Table:
         if entry is None:
             return None
         if version:
-            return entry.versions.get(version)
+            target = entry.versions.get(version)
+            return None if target is None else (target, None)
+        unit = None if key is None else keyed(entry.route, key, clock())
         if len(entry.arms) == 1:
-            return entry.arms[0]
-        place = random.random() * _SPACE if key is None else place_of(entry.route, key, clock())  # noqa: S311  a draw
+            return entry.arms[0], unit
+        place = random.random() * _SPACE if unit is None else unit.place  # noqa: S311  a draw
         for target, threshold in zip(entry.arms, entry.thresholds, strict=True):
             if place < threshold:
-                return target
-        return entry.arms[-1]
+                return target, unit
+        return entry.arms[-1], unit
 
 
-def place_of(route: Route, key: str, now: float) -> int:
-    """Where a key stands in this period, in [0, 2**64). See `contract.Route`."""
+def keyed(route: Route, key: str, now: float) -> Keyed:
+    """A key's period, and where it stands in it, in [0, 2**64). See `contract.Route`."""
     period = int(now) // route.sticky_for
-    return siphash24(route.salt or bytes(KEY_BYTES), period.to_bytes(8, "little") + key.encode())
+    return Keyed(period, siphash24(route.salt or bytes(KEY_BYTES), period.to_bytes(8, "little") + key.encode()))
 
 
 EMPTY: Final = Table(RouteTable(), {})
@@ -104,20 +120,34 @@ def build(table: RouteTable, models: Mapping[int, Model], before: Table) -> Tabl
         PlaneError: as `contract.DataPlane.publish` says.
     """
     check(table, {model.handle for model in models.values()}, before.source)
-    return Table(table, {route.model: _entry(route, models) for route in table.routes})
+    return Table(table, {route.model: _entry(route, models, before) for route in table.routes})
 
 
-def _entry(route: Route, models: Mapping[int, Model]) -> _Entry:
+def _entry(route: Route, models: Mapping[int, Model], before: Table) -> _Entry:
+    known = before.entries.get(route.model)
+    units = known.units if known is not None and _same_rollout(route, known.route) else UnitFilter()
+    trial = Trial(units, route.slow_ns) if len(route.arms) > 1 else None
+
     def target(handle: Handle, arm: Arm) -> Target:
-        return Target(models[handle.key], arm, route.epoch, constant_part(handle, arm))
+        model, shadow = models[handle.key], None
+        if route.shadow is not None and arm in (Arm.LIVE, Arm.CONTROL):
+            shadow = ShadowRoute.of(models[route.shadow.handle.key], route.epoch, route.shadow.sample, model)
+        drawn = trial if arm is not Arm.PINNED else None
+        return Target(model, arm, route.epoch, constant_part(handle, arm), drawn, shadow)
 
     reached = itertools.accumulate(arm.share for arm in route.arms)
     return _Entry(
         route,
+        units,
         tuple(target(arm.handle, arm.arm) for arm in route.arms),
         tuple(float(int(share * _SPACE)) for share in reached),
-        {handle.version: target(handle, Arm.PINNED) for handle in handles(route)},
+        {handle.version: target(handle, Arm.PINNED) for handle in (*(arm.handle for arm in route.arms), *route.pinned)},
     )
+
+
+def _same_rollout(one: Route, other: Route) -> bool:
+    """Do keys stand at the same places: then their units are the same."""
+    return (one.salt, one.sticky_for) == (other.salt, other.sticky_for)
 
 
 def not_found(model: str, version: str) -> RequestError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from kedge.plane.portable.decode import Tensors
     from kedge.plane.portable.model import Model
+    from kedge.plane.portable.units import Keyed
 
 _log: Final = logging.getLogger("kedge.plane")
 _WARN_EVERY_NS: Final = 1_000_000_000
@@ -28,24 +29,40 @@ _last_warning = [0]
 
 
 @dataclass(slots=True, eq=False)
-class Waiting:
-    """A request that waits for its run.
+class Job:
+    """What is to be run.
 
     Attributes:
         tensors: its inputs.
         arrived: when it was received, monotonic nanoseconds.
-        deadline: monotonic nanoseconds after which nobody wants the answer, or None.
-        answer: set to its outputs, in the model's order; cancelled when the client is gone.
     """
 
     tensors: Tensors
     arrived: int
+
+
+@dataclass(slots=True, eq=False)
+class Waiting(Job):
+    """A request that waits for its run.
+
+    Attributes:
+        deadline: monotonic nanoseconds after which nobody wants the answer, or None.
+        unit: whom it belongs to where it was drawn by its sticky key, else None.
+        answer: set to its outputs, in the model's order; cancelled when the client is gone.
+        answered: it got its outputs.
+    """
+
     deadline: int | None
+    unit: Keyed | None
     answer: Future[list[NDArray[Any]]]
+    answered: bool = False
+
+
+_J = TypeVar("_J", bound=Job)
 
 
 @dataclass(slots=True)
-class Run:
+class Run(Generic[_J]):
     """A run that succeeded.
 
     Attributes:
@@ -56,7 +73,7 @@ class Run:
         nanoseconds: of the run.
     """
 
-    members: Sequence[Waiting]
+    members: Sequence[_J]
     feeds: list[NDArray[Any]]
     outputs: list[NDArray[Any]]
     rows: int
@@ -75,30 +92,31 @@ class Run:
         return parts
 
 
-def execute(model: Model, members: Sequence[Waiting]) -> tuple[list[Run], list[tuple[Waiting, RequestError]]]:
+def execute(model: Model, members: Sequence[Waiting]) -> tuple[list[Run[Waiting]], list[tuple[Waiting, RequestError]]]:
     """Run these requests together; on the serving thread or on one of the model's own.
 
     Returns:
         The runs that succeeded, and the requests that did not with the error each is to be told.
     """
     try:
-        return [_run(model, members)], []
+        return [run_together(model, members)], []
     except (RunError, MemoryError) as error:
         if len(members) == 1:
             return [], [(members[0], _failed(model, error))]
-    runs: list[Run] = []
+    runs: list[Run[Waiting]] = []
     failures: list[tuple[Waiting, RequestError]] = []
     for member in members:
         if member.answer.done():
             continue
         try:
-            runs.append(_run(model, [member]))
+            runs.append(run_together(model, [member]))
         except (RunError, MemoryError) as error:
             failures.append((member, _failed(model, error)))
     return runs, failures
 
 
-def _run(model: Model, members: Sequence[Waiting]) -> Run:
+def run_together(model: Model, members: Sequence[_J]) -> Run[_J]:
+    """One run of all of these, whose shapes allow it. Raises `RunError` or `MemoryError` where it fails."""
     if len(members) == 1:
         feeds, rows = members[0].tensors.arrays, members[0].tensors.rows
     else:
