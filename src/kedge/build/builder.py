@@ -17,7 +17,7 @@ from kedge.build.graph import inputs as graph_inputs
 from kedge.build.graph import outputs as graph_outputs
 from kedge.build.graph import parse
 from kedge.build.session import Session
-from kedge.bundle import archive, canonical, consistency, golden, limits, onnx_check
+from kedge.bundle import archive, canonical, card, consistency, golden, limits, onnx_check
 from kedge.bundle.contents import MODEL, MODEL_FOLDER, PATHS, PIPELINE, Bundle
 from kedge.bundle.manifest import FileEntry, Role, Snapshots, TensorSpec
 from kedge.errors import BundleError, KernelError, SpecError
@@ -123,7 +123,7 @@ class _Build:
         self._check_parts(rows, answers)
         self.progress("writing the bundle")
         batchable = bool(rows) and goldens.is_batchable(session, rows, answers, (*inputs, *measured.outputs))
-        self._write_files(measured, inputs)
+        self._write_files(measured, inputs, batchable=batchable)
         manifest = measure.manifest(self.spec, inputs, measured.outputs, self._entries(), batchable=batchable)
         (self.staging / archive.MANIFEST).write_bytes(canonical.encode(manifest))
         consistency.check(Bundle.read(self.staging))
@@ -193,13 +193,14 @@ class _Build:
                     )
         part.unlink()
 
-    def _write_files(self, measured: Measured, inputs: tuple[TensorSpec, ...]) -> None:
+    def _write_files(self, measured: Measured, inputs: tuple[TensorSpec, ...], *, batchable: bool) -> None:
         self._json("schema", measured.schema)
         self._json("serving", measured.serving)
         self._json("snapshots", Snapshots(snapshots=measured.snapshots))
         self._json("metrics", measured.metrics)
         self._json("gates", measured.gates)
-        self._json("provenance", lineage.provenance(self.spec, self.folder))
+        provenance = lineage.provenance(self.spec, self.folder, measured.snapshots)
+        self._json("provenance", provenance)
         if measured.distributions is not None:
             self._json("distributions", measured.distributions)
         if measured.golden_rows:
@@ -207,6 +208,18 @@ class _Build:
             self._json("golden", goldens.record(inputs, measured.outputs, rows, answers))
         if self.spec.card is not None:
             self._card(self.spec.card)
+        else:
+            said = card.Described(
+                manifest=measure.manifest(self.spec, inputs, measured.outputs, (measure.NO_FILE,), batchable=batchable),
+                schema=measured.schema,
+                distributions=measured.distributions,
+                serving=measured.serving,
+                metrics=measured.metrics,
+                gates=measured.gates.gates,
+                snapshots=measured.snapshots,
+                provenance=provenance,
+            )
+            self._target("card").write_text(card.render(said), encoding="utf-8")
 
     def _card(self, uri: str) -> None:
         target = self._target("card")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kedge.bundle import conformal
 from kedge.bundle.manifest import Conformal, Reliability
 from kedge.kernel.contract import RELIABILITY_BINS
 from kedge.stats.conformal import conformal_histogram
@@ -42,9 +43,10 @@ def conformal_classes(probabilities: NDArray[Any], truth: NDArray[np.int64]) -> 
     return _histogram("lac", 1 - own)
 
 
-def conformal_values(predicted: NDArray[Any], truth: NDArray[np.float64]) -> Conformal:
-    """Scores |y - prediction| of (n,) values."""
-    return _histogram("absolute", abs(truth - predicted.astype(np.float64)))
+def conformal_values(predicted: NDArray[Any], spread: NDArray[Any] | None, truth: NDArray[np.float64]) -> Conformal:
+    """Scores of (n,) values: |y - prediction|, that over sigma (n,), or how far y lies outside bounds (n, 2)."""
+    score = "absolute" if spread is None else "scaled" if spread.ndim == 1 else "quantile"
+    return _histogram(score, conformal.value_scores(score, predicted, spread, truth))
 
 
 def _histogram(score: Any, values: NDArray[np.float64]) -> Conformal:

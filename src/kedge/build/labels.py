@@ -58,7 +58,7 @@ class Labelled:
             return None
         if self.predicted.probabilities:
             return calibrate.conformal_classes(self.predicted.scores, self.truth)
-        return calibrate.conformal_values(self.predicted.scores, self.truth)
+        return calibrate.conformal_values(self.predicted.scores, self.predicted.spread, self.truth)
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,14 @@ def _check_finite(predicted: prediction.Read, rows: NDArray[np.int64], uri: str)
     if predicted.scores is None:
         return
     bad = ~np.isfinite(predicted.scores.reshape(len(rows), -1)).all(axis=1)
+    what = "prediction is not finite"
+    if not bad.any() and predicted.spread is not None:
+        bad = ~np.isfinite(predicted.spread.reshape(len(rows), -1)).all(axis=1)
+        what = "bounds are not finite"
+        if predicted.spread.ndim == 1:
+            bad |= predicted.spread <= 0
+            what = "sigma is not above zero"
     if bad.any():
         raise SpecError(
-            f"the model's prediction is not finite on {int(bad.sum())} rows of '{uri}', "
-            f"first on row {int(rows[np.argmax(bad)])}"
+            f"the model's {what} on {int(bad.sum())} rows of '{uri}', first on row {int(rows[np.argmax(bad)])}"
         )

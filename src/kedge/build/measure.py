@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from kedge.build.spec import Spec
     from kedge.bundle.manifest import Metric, Prediction
 
-_NO_FILE: Final = FileEntry(path="model/model.onnx", size=0, sha256="0" * 64, role="model")
+NO_FILE: Final = FileEntry(path="model/model.onnx", size=0, sha256="0" * 64, role="model")
+"""In a manifest before there are files."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def measure(spec: Spec, folder: Path, session: Session, progress: Callable[[str]
     figures = {} if evaluated is None else evaluated.figures()
     progress("counting the reference")
     distributions = reference.distributions(
-        reference.Subject(manifest(spec, session.inputs, refined, (_NO_FILE,), batchable=False), schema, serving),
+        reference.Subject(manifest(spec, session.inputs, refined, (NO_FILE,), batchable=False), schema, serving),
         tensors,
         None if predicted is None else prediction.read(predicted, answers),
         reliability=None if calibrated is None else calibrated.reliability(),
@@ -215,7 +216,9 @@ def _serving(spec: Spec, predicted: Prediction | None) -> Serving:
         batching=spec.serving.batching,
         execution=spec.serving.execution,
         monitor=spec.monitor,
+        confidence=spec.confidence,
         outcomes=spec.outcomes.collect,
+        rollout=spec.rollout,
     )
 
 

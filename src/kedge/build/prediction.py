@@ -26,6 +26,8 @@ Task = Literal["classification", "regression", "none"]
 SUM_TOLERANCE: Final = 1e-3
 MAX_CLASSES: Final = 10_000
 FLOATS: Final = ("FP16", "FP32", "FP64")
+SPREADS: Final = ("sigma_output", "lower_output", "upper_output")
+"""Fields of a prediction that name what the model says of its own error."""
 
 
 @dataclass(frozen=True)
@@ -36,23 +38,28 @@ class Read:
         classes: [N] class ids; len(classes) where the label is none of them. None for regression.
         scores: [N, C] probabilities or [N] values, of the output's dtype (float64 after a softmax). None for labels.
         probabilities: the scores are probabilities.
+        spread: what the model says of its own error: [N] sigma, [N, 2] lower and upper bound, or None.
     """
 
     classes: NDArray[np.int64] | None
     scores: NDArray[Any] | None
     probabilities: bool
+    spread: NDArray[Any] | None = None
 
     def part(self, chosen: NDArray[np.int64] | slice) -> Read:
         """Some of the rows."""
-        classes = None if self.classes is None else self.classes[chosen]
-        return Read(classes, None if self.scores is None else self.scores[chosen], self.probabilities)
+
+        def of(values: NDArray[Any] | None) -> NDArray[Any] | None:
+            return None if values is None else values[chosen]
+
+        return Read(of(self.classes), of(self.scores), self.probabilities, of(self.spread))
 
 
 def read(prediction: Prediction, outputs: Mapping[str, NDArray[Any]]) -> Read:
     """Read predictions as the data planes do: logits by softmax, one probability a row as that of the second class."""
     output = outputs[prediction.output]
     if prediction.kind == "value":
-        return Read(None, output.reshape(len(output)), probabilities=False)
+        return Read(None, output.reshape(len(output)), probabilities=False, spread=_spread(prediction, outputs))
     if prediction.kind == "label":
         return Read(class_ids(output, prediction.classes), None, probabilities=False)
     scores = output.reshape(len(output), -1)
@@ -66,6 +73,14 @@ def read(prediction: Prediction, outputs: Mapping[str, NDArray[Any]]) -> Read:
     if prediction.label_output is None:
         return Read(scores.argmax(axis=1), scores, probabilities=True)
     return Read(class_ids(outputs[prediction.label_output], prediction.classes), scores, probabilities=True)
+
+
+def _spread(prediction: Prediction, outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
+    if prediction.sigma_output is not None:
+        return outputs[prediction.sigma_output].reshape(-1)
+    if prediction.lower_output is None or prediction.upper_output is None:
+        return None
+    return np.stack([outputs[name].reshape(-1) for name in (prediction.lower_output, prediction.upper_output)], axis=1)
 
 
 def class_ids(labels: NDArray[Any], classes: Sequence[str]) -> NDArray[np.int64]:
@@ -102,7 +117,8 @@ def infer(
     """
     outputs = {item.name: item for item in declared}
     said = spec.prediction
-    for name, place in ((said.output, "output"), (said.label_output, "label_output")):
+    for place in ("output", "label_output", *SPREADS):
+        name = getattr(said, place)
         if name is not None and name not in outputs:
             raise SpecError(f"prediction.{place}: the model has no output '{name}'; it has {', '.join(outputs)}")
     widths = {name: math.prod(sample[name].shape[1:]) for name in outputs}
@@ -119,6 +135,8 @@ def _task(
 ) -> Task:
     if spec.prediction.kind is not None:
         return "regression" if spec.prediction.kind == "value" else "classification"
+    if any(getattr(spec.prediction, place) is not None for place in SPREADS):
+        return "regression"
     labels = any(item.dtype not in FLOATS and widths[name] == 1 for name, item in outputs.items())
     scores = any(item.dtype in FLOATS and widths[name] > 1 for name, item in outputs.items())
     if label is not None:
@@ -143,14 +161,28 @@ def _regression(
     fitting = [name for name, item in outputs.items() if item.dtype in FLOATS and widths[name] == 1]
     if said.kind not in (None, "value") or said.classes:
         raise SpecError("prediction: a regression has kind value and no classes")
-    name = said.output or (fitting[0] if len(fitting) == 1 else None)
+    spreads = _spreads(spec, outputs, fitting)
+    free = [name for name in fitting if name not in spreads.values()]
+    name = said.output or (free[0] if len(free) == 1 else None)
     if name is None:
         raise SpecError(f"prediction.output: say which output is the predicted value; the model has {_all(outputs)}")
     if name not in fitting:
         raise SpecError(
             f"prediction.output: needs one floating value a row, not {widths[name]}: {describe(outputs[name])}"
         )
-    return "regression", Prediction(output=name, kind="value")
+    return "regression", Prediction(output=name, kind="value").model_copy(update=spreads)
+
+
+def _spreads(spec: Spec, outputs: Mapping[str, TensorSpec], fitting: Sequence[str]) -> dict[str, str]:
+    said = {place: name for place in SPREADS if (name := getattr(spec.prediction, place)) is not None}
+    if said and set(said) not in ({"sigma_output"}, {"lower_output", "upper_output"}):
+        raise SpecError(
+            f"prediction: {' and '.join(said)} given; intervals need sigma_output, or lower_output and upper_output"
+        )
+    for place, name in said.items():
+        if name not in fitting:
+            raise SpecError(f"prediction.{place}: needs one floating value a row: {describe(outputs[name])}")
+    return said
 
 
 def _classification(
@@ -161,6 +193,9 @@ def _classification(
     label: pa.ChunkedArray | None,
 ) -> tuple[Task, Prediction]:
     said = spec.prediction
+    for place in SPREADS:
+        if getattr(said, place) is not None:
+            raise SpecError(f"prediction.{place}: is for regression; a classification has sets, not intervals")
     if said.kind == "value":
         raise SpecError("prediction.kind: value is for regression; a classification has probabilities, logits or label")
     scored = [name for name, item in outputs.items() if item.dtype in FLOATS and widths[name] > 1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -17,9 +16,12 @@ from pydantic import (
     model_validator,
 )
 
-from kedge.build.complaints import first_complaint
-from kedge.bundle.manifest import Batching, Execution, MonitorConfig, Name, Owners, Sha256, ValidRange
+from kedge import strict_yaml
+from kedge.bundle.manifest import Batching, Confidence, Execution, MonitorConfig, Name, Owners, Sha256, ValidRange
+from kedge.complaints import first_complaint
 from kedge.errors import SpecError
+from kedge.rollout import plan as plans
+from kedge.rollout.plan import PlanError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,6 +115,9 @@ class PredictionSpec(Section):
     kind: Literal["probabilities", "logits", "label", "value"] | None = None
     classes: tuple[Annotated[str, BeforeValidator(_text)], ...] = ()
     label_output: str | None = None
+    sigma_output: str | None = None
+    lower_output: str | None = None
+    upper_output: str | None = None
 
 
 class ServingSpec(Section):
@@ -126,7 +131,7 @@ class OutcomesSpec(Section):
     """How labels come back after predictions."""
 
     collect: bool = True
-    maturity_seconds: int = Field(default=86400, ge=0)
+    maturity_seconds: int = Field(default=86400, ge=0, le=30 * 86400)
     selective: bool = False
 
 
@@ -164,6 +169,8 @@ class Spec(Section):
     prediction: PredictionSpec = PredictionSpec()
     serving: ServingSpec = ServingSpec()
     monitor: MonitorConfig = MonitorConfig()
+    rollout: dict[str, Any] | None = None
+    confidence: Confidence = Confidence()
     outcomes: OutcomesSpec = OutcomesSpec()
     gates: tuple[Annotated[GateSpec, BeforeValidator(_gate)], ...] = ()
     slices: tuple[str, ...] = ()
@@ -191,23 +198,6 @@ class Spec(Section):
         return self.features.get(name) or FeatureSpec()
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without the ways one document can mean two things: duplicate keys, and aliases that grow without bound."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for index, key in enumerate(keys):
-            if key in keys[:index]:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' appears twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            mark = self.get_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not used in specs", mark)
-        return super().compose_node(parent, index)
-
-
 def read(path: Path) -> Spec:
     """Read and check a spec.
 
@@ -215,26 +205,17 @@ def read(path: Path) -> Spec:
         SpecError: the file cannot be read, is not YAML, or says something that is not allowed: one line with the place
             in the YAML, what was found and what is allowed.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(SPEC_BYTES + 1)
-    except OSError as error:
-        raise SpecError(f"cannot read spec '{path}': {error.strerror}") from error
-    if len(data) > SPEC_BYTES:
-        raise SpecError(f"spec '{path}': over {SPEC_BYTES} bytes; a spec is a page of YAML")
-    try:
-        value = yaml.load(data.decode("utf-8"), _Loader)  # noqa: S506 - a SafeLoader, stricter
-    except UnicodeDecodeError as error:
-        raise SpecError(f"spec '{path}': not UTF-8 at byte {error.start}") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise SpecError(f"spec '{path}': not valid YAML{where}: {error.problem or error.context}") from error
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
-        raise SpecError(f"spec '{path}': not valid YAML: {str(error).partition(chr(10))[0]}") from error
+    value = strict_yaml.read(path, "spec", SPEC_BYTES, SpecError)
     if not isinstance(value, dict):
         raise SpecError(f"spec '{path}': must be a mapping with at least name, version and model")
     try:
-        return Spec.model_validate(value)
+        spec = Spec.model_validate(value)
+        plan = None if spec.rollout is None else plans.read(spec.rollout)
+    except PlanError as error:
+        raise SpecError(f"spec '{path}': {error}") from error
     except ValidationError as error:
-        raise SpecError(f"spec '{path}': {first_complaint(error, Spec)}") from error
+        raise SpecError(f"spec '{path}': {first_complaint(error, Spec, 'the spec')}") from error
+    # As read, so that the bundle holds plain JSON however the YAML wrote it.
+    return (
+        spec if plan is None else spec.model_copy(update={"rollout": plan.model_dump(mode="json", exclude_unset=True)})
+    )

@@ -178,6 +178,8 @@ class Reader:
         Raises:
             BundleError: the archive does not begin as one written by Kedge, or these bytes are damaged.
         """
+        if self._size < ustar.BLOCK:
+            raise BundleError(f"header of {MANIFEST}: not a bundle archive (too short for one)")
         block = self._take(ustar.BLOCK, f"header of {MANIFEST}")
         if block[257:265] != ustar.MAGIC:
             raise BundleError(f"header of {MANIFEST}: not a bundle archive (no ustar header)")

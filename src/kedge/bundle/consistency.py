@@ -32,8 +32,7 @@ def check(bundle: Bundle) -> None:
             raise BundleError(f"bundle.json: tensor '{spec.name}' has a dimension below -1")
         if manifest.batchable and spec.shape[:1] != (-1,):
             raise BundleError(f"bundle.json: batchable, but the first dimension of '{spec.name}' is not dynamic")
-    if bundle.provenance.parent not in (None, manifest.parent):
-        raise BundleError("lineage/provenance.json: its parent is not the one of bundle.json")
+    _check_provenance(bundle)
     _check_schema(bundle)
     if bundle.serving.prediction is not None:
         _check_prediction(bundle.serving.prediction, manifest.outputs)
@@ -47,6 +46,16 @@ def check(bundle: Bundle) -> None:
             raise BundleError(
                 f"eval/gates.json: {gate.metric} {gate.value} {gate.op} {gate.bound} is recorded passed={gate.passed}"
             )
+
+
+def _check_provenance(bundle: Bundle) -> None:
+    where, said = "lineage/provenance.json", bundle.provenance
+    if said.parent not in (None, bundle.manifest.parent):
+        raise BundleError(f"{where}: its parent is not the one of bundle.json")
+    known = {one.digest.sha256 for one in said.dependencies}
+    for snapshot in bundle.snapshots.snapshots:
+        if snapshot.sha256 not in known:
+            raise BundleError(f"{where}: the {snapshot.role} data of data/snapshots.json is not among its dependencies")
 
 
 def _distinct(names: Iterable[str], what: str) -> None:
@@ -100,9 +109,13 @@ def _feature_fault(feature: Feature) -> str | None:
 def _check_prediction(prediction: Prediction, outputs: Sequence[TensorSpec]) -> None:
     shapes = {spec.name: spec.shape for spec in outputs}
     where = "config/serving.json: prediction"
-    for name in (prediction.output, prediction.label_output):
+    bounds = (prediction.lower_output, prediction.upper_output)
+    for name in (prediction.output, prediction.label_output, prediction.sigma_output, *bounds):
         if name is not None and name not in shapes:
             raise BundleError(f"{where}: the model has no output '{name}'")
+    spreads = {prediction.sigma_output, *bounds} - {None}
+    if spreads and (prediction.kind != "value" or (None in bounds and bounds != (None, None))):
+        raise BundleError(f"{where}: sigma and bounds are of values, and bounds come in pairs")
     _distinct(prediction.classes, f"{where}: class")
     if (prediction.kind == "value") == bool(prediction.classes):
         raise BundleError(f"{where}: kind '{prediction.kind}' with {len(prediction.classes)} classes")
@@ -140,6 +153,21 @@ def _check_distributions(bundle: Bundle, distributions: Distributions) -> None:
             _counts(counts, (bins,), f"{where}: reliability")
     if (conformal := distributions.conformal) is not None:
         _counts(conformal.counts, (max(0, len(conformal.edges) - 1),), f"{where}: conformal")
+        if not _scores_fit(conformal.score, bundle.serving.prediction):
+            raise BundleError(f"{where}: scores of kind '{conformal.score}' are not of the prediction that is served")
+
+
+def _scores_fit(score: str, prediction: Prediction | None) -> bool:
+    if prediction is None:
+        return False
+    if prediction.kind != "value":
+        return score == "lac" and prediction.kind != "label"
+    needed = {
+        "absolute": (prediction.output,),
+        "scaled": (prediction.sigma_output,),
+        "quantile": (prediction.lower_output, prediction.upper_output),
+    }
+    return score in needed and None not in needed[score]
 
 
 def _counts(values: Sequence[float], lengths: tuple[int, ...], where: str) -> None:

@@ -17,12 +17,12 @@ from kedge.bundle.manifest import (
     Manifest,
     Metrics,
     Model,
-    Provenance,
     Role,
     Schema,
     Serving,
     Snapshots,
 )
+from kedge.bundle.provenance import Provenance
 from kedge.errors import BundleError
 
 if TYPE_CHECKING:

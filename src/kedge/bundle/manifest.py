@@ -5,7 +5,7 @@ Every model refuses unknown fields: a bundle with a field this version does not 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -136,7 +136,7 @@ class Schema(Model):
     label: Label | None = None
     time: Label | None = None
     slices: tuple[Label, ...] = ()
-    """Features by whose value outcomes are reported apart."""
+    """Features by whose value the evaluation at build is reported apart."""
     maturity_seconds: int = Field(default=86400, ge=0)
     """Age at which labels of a prediction are taken as complete."""
     selective: bool = False
@@ -185,7 +185,9 @@ class Reliability(Model):
 class Conformal(Model):
     """Split-conformal scores of the calibration data, as a histogram: one edge more than counts, or none."""
 
-    score: Literal["lac", "absolute"]
+    score: Literal["lac", "absolute", "scaled", "quantile"]
+    """lac: 1 - probability of the true class; absolute: |y - prediction|; scaled: that over the model's own sigma;
+    quantile: how far y lies outside the model's own bounds, below zero inside."""
     edges: tuple[float, ...]
     counts: tuple[int, ...]
     n: int = Field(ge=0)
@@ -215,6 +217,11 @@ class Prediction(Model):
     classes: tuple[Label, ...] = ()
     label_output: Label | None = None
     """Output with the chosen class itself, where the model has one beside its scores."""
+    sigma_output: Label | None = None
+    """Output with the standard deviation of the value, where the model gives one."""
+    lower_output: Label | None = None
+    upper_output: Label | None = None
+    """Outputs with bounds of the value, where the model gives them; both or neither."""
 
 
 class Batching(Model):
@@ -242,6 +249,15 @@ class MonitorConfig(Model):
     psi_critical: float = Field(default=0.25, gt=0)
 
 
+class Confidence(Model):
+    """How sure an answer that is asked for its confidence claims to be."""
+
+    alpha: float = Field(default=0.1, gt=0, lt=1)
+    """Miss rate: intervals and sets hold the truth with probability 1 - alpha."""
+    adaptive: bool = False
+    """Outcomes move the rate in force, so that misses are alpha of them in the long run."""
+
+
 class Serving(Model):
     """config/serving.json."""
 
@@ -249,7 +265,10 @@ class Serving(Model):
     batching: Batching = Batching()
     execution: Execution = Execution()
     monitor: MonitorConfig = MonitorConfig()
+    confidence: Confidence = Confidence()
     outcomes: bool = True
+    rollout: dict[str, Any] | None = None
+    """The plan it asks to be rolled out by; `kedge.rollout.plan` says what may stand in it."""
 
 
 class DataSnapshot(Model):
@@ -305,18 +324,6 @@ class Gates(Model):
     """eval/gates.json."""
 
     gates: tuple[Gate, ...]
-
-
-class Provenance(Model):
-    """lineage/provenance.json. Free of timestamps, so that equal inputs give equal bundles."""
-
-    code_commit: Text = ""
-    training_run: Text = ""
-    environment_sha256: Sha256 | None = None
-    parent: Sha256 | None = None
-    builder: Text
-    packages: dict[Label, Text] = {}
-    """Versions of what measured: onnxruntime, numpy."""
 
 
 class GoldenTensor(Model):

@@ -3,6 +3,7 @@
 ::
 
     ROOT/sha256/<id>/      an extracted bundle; the index is the bundle.json files themselves
+    ROOT/sha256/<id>.att/  attestations about it, which come and go without changing it; they are not read here
     ROOT/staging/<random>/ a bundle being added; locked by whoever fills it, swept once nobody does
     ROOT/lock              held for the moments in which names appear or vanish
 """
@@ -87,12 +88,18 @@ class Store:
         except OSError as error:
             raise BundleError(f"cannot use '{root}' as bundle store: {error.strerror}") from error
 
-    def add(self, path: Path, advance: Callable[[int], None] | None = None) -> Bundle:
+    def add(
+        self,
+        path: Path,
+        advance: Callable[[int], None] | None = None,
+        admit: Callable[[Bundle], object] | None = None,
+    ) -> Bundle:
         """Verify an archive inside the store and keep it. Adding what is there already changes nothing.
 
         Args:
             path: the archive.
             advance: told the bytes that were dealt with, as they are.
+            admit: given the verified bundle before it is kept; what it raises keeps the bundle out.
 
         Raises:
             BundleError: the archive is refused; the store is as before.
@@ -100,6 +107,8 @@ class Store:
         """
         with verify.naming(path), self._private() as staging:
             bundle = verify.extract(path, staging, advance)
+            if admit is not None:
+                admit(bundle)
             sync(staging)
             target = self._bundles / bundle.id
             with self._locked():
@@ -150,7 +159,7 @@ class Store:
         return tuple(identity for identity in self._ids() if self._entry(identity) is None)
 
     def delete(self, identity: str) -> None:
-        """Remove a bundle, given its full id.
+        """Remove a bundle, given its full id, and the attestations about it.
 
         Raises:
             BundleNotFoundError: there is none.
@@ -161,8 +170,10 @@ class Store:
             with self._locked():
                 # Out of sight in one step: a crash while removing leaves what the next start sweeps.
                 (self._bundles / identity).rename(staging / identity)
+                with suppress(FileNotFoundError):
+                    (self._bundles / f"{identity}.att").rename(staging / f"{identity}.att")
                 _sync(self._bundles)
-            shutil.rmtree(staging / identity)
+            shutil.rmtree(staging)
 
     def verify_stored(self, identity: str) -> Bundle:
         """Read every file of a stored bundle again and check it as when it came, but for running the model.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from .bands import (
     band_excess,
     betting_confidence_sequence,
+    betting_log_e,
     empirical_process_constant,
     empirical_process_radius,
 )
@@ -33,7 +34,7 @@ from .distances import (
     total_variation,
     wasserstein_binned,
 )
-from .harm import harm_e, harm_e_steps, harm_log_k, harm_upper, smallest_detectable_ratio
+from .harm import harm_e, harm_e_steps, harm_log_k, harm_upper, smallest_detectable_ratio, smallest_ratio
 from .rates import binomial_excess, clopper_pearson_upper, tolerance_e, tolerance_rates
 from .run_length import cusum_arl, cusum_limit, ewma_arl, shewhart_arl
 from .sensitivity import WARN_PSI, minimum_window, smallest_psi
@@ -57,6 +58,7 @@ __all__ = [
     "benjamini_hochberg",
     "beta_binomial_e",
     "betting_confidence_sequence",
+    "betting_log_e",
     "binomial_excess",
     "calibration_error",
     "calibration_null",
@@ -96,6 +98,7 @@ __all__ = [
     "shiryaev_roberts_log_m",
     "smallest_detectable_ratio",
     "smallest_psi",
+    "smallest_ratio",
     "tolerance_e",
     "tolerance_rates",
     "total_variation",

@@ -72,23 +72,25 @@ def harm_e(k: ArrayLike, n: ArrayLike, rho: ArrayLike, tolerance: float = 1.0) -
     return unwrap(_averaged(_tilted(k, n, rho, tolerance)))
 
 
-def harm_e_steps(steps: Iterable[tuple[float, float, float]], tolerance: float = 1.0) -> float:
+def harm_e_steps(steps: Iterable[tuple[ArrayLike, ArrayLike, ArrayLike]], tolerance: float = 1.0) -> Floats:
     """Return log E of `harm_e` over rollout steps with different shares, one e-process through all of them.
 
     The exponents k g_j - n ln(1 + rho0 (e^{g_j} - 1)) add over steps for each j before the average over j.
 
     Args:
-        steps: (k, n, rho) of each step, counted apart.
+        steps: (k, n, rho) of each step, counted apart; each (...) as in `harm_e`.
         tolerance: as in `harm_e`.
 
     Returns:
-        log E; 0 for no steps.
+        (...) log E; 0 for no steps.
 
     Raises:
         ValueError: outside the domain of `harm_e`.
     """
-    table = np.asarray(list(steps), dtype=np.float64).reshape(-1, 3)
-    return float(_averaged(_tilted(table[:, 0], table[:, 1], table[:, 2], tolerance).sum(axis=0)))
+    exponents: Floats = np.zeros(_TILTS.size)
+    for k, n, rho in steps:
+        exponents = exponents + _tilted(k, n, rho, tolerance)
+    return unwrap(_averaged(exponents))
 
 
 def smallest_detectable_ratio(n: float, rho: float, alpha: float, tolerance: float = 1.0) -> float:
@@ -109,16 +111,36 @@ def smallest_detectable_ratio(n: float, rho: float, alpha: float, tolerance: flo
     Raises:
         ValueError: outside that domain.
     """
-    null = float(_null_share(np.asarray(level(rho, "rho")), tolerance))
+    return smallest_ratio([(n, rho)], alpha, tolerance)
+
+
+def smallest_ratio(steps: Iterable[tuple[float, float]], alpha: float, tolerance: float = 1.0) -> float:
+    """Return `smallest_detectable_ratio` of rollout steps with different shares: their evidence adds.
+
+    Args:
+        steps: (n, rho) of each step.
+        alpha: the guard's error budget, strictly between 0 and 1.
+        tolerance: as in `harm_e`.
+
+    Returns:
+        theta; infinity where no ratio would be exposed, and so for no steps.
+
+    Raises:
+        ValueError: outside that domain.
+    """
+    table = [(n, float(_null_share(np.asarray(level(rho, "rho")), tolerance))) for n, rho in steps]
     needed = math.log(_TILTS.size / level(alpha))
-    if n * -math.log(null) <= needed:
+    if sum(n * -math.log(null) for n, null in table) <= needed:
         return math.inf
 
     def short(log_ratio: float) -> float:
         """Evidence still missing at theta = tolerance x exp(log_ratio)."""
-        log_norm = math.log1p(null * math.expm1(log_ratio))
-        share = null * math.exp(log_ratio - log_norm)
-        return needed - n * (share * log_ratio - log_norm)
+        missing = needed
+        for n, null in table:
+            log_norm = math.log1p(null * math.expm1(log_ratio))
+            share = null * math.exp(log_ratio - log_norm)
+            missing -= n * (share * log_ratio - log_norm)
+        return missing
 
     high = 1.0
     while short(high) > 0:
@@ -151,7 +173,8 @@ class _Capital:
         logs = np.log(factors, out=np.full_like(factors, -np.inf), where=factors > 0)
         seen = self.counts[:, None, :] > 0
         weighted = np.where(seen, self.counts[:, None, :] * np.where(seen, logs, 0.0), 0.0)
-        return float(logsumexp(weighted.sum(axis=(0, 2)))) - math.log(_BETS.size)
+        # The ufunc and not scipy's logsumexp, whose overhead is many times the work on ten numbers.
+        return float(np.logaddexp.reduce(weighted.sum(axis=(0, 2)))) - math.log(_BETS.size)
 
 
 def harm_log_k(steps: Sequence[tuple[float, float, float, float, float]], m: float, c: float = 0.0) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +13,11 @@ import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from kedge.build import STAGES, build
 from kedge.build.session import Session
-from kedge.bundle import golden
+from kedge.bundle import conformal, golden
 from kedge.bundle.store import Store
 from kedge.errors import SpecError
 from kedge.kernel.contract import MISSING
@@ -142,6 +144,57 @@ def test_a_regression_is_told_from_its_label(folder: Path, write_spec: WriteSpec
     assert [sum(score.counts) for score in bundle.distributions.scores] == [2000]
 
 
+def unsure() -> Any:
+    """The regressor with its own bounds around y: y - 1 and y + 2; and s, how unsure it is."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+        helper.make_node("Sub", ["y", "one"], ["low"]),
+        helper.make_node("Add", ["y", "two"], ["high"]),
+        helper.make_node("Sub", ["high", "low"], ["s"]),
+    ]
+    weights = numpy_helper.to_array(regressor().graph.initializer[0])
+    return model_of(
+        nodes,
+        [value("x", TensorProto.FLOAT, "N", 4)],
+        [value(name, TensorProto.FLOAT, "N", 1) for name in ("y", "low", "high", "s")],
+        {"w": weights, "one": np.float32(1), "two": np.float32(2)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "score"),
+    [
+        ({"sigma_output": "s"}, "scaled"),
+        ({"lower_output": "low", "upper_output": "high"}, "quantile"),
+    ],
+)
+def test_what_a_regression_says_of_its_own_error_is_calibrated(
+    folder: Path, write_spec: WriteSpec, said: dict[str, str], score: str
+) -> None:
+    onnx.save(unsure(), folder / "model.onnx")
+    data = table().select([*COLUMNS, "value"]).set_column(3, "d", pa.array(np.zeros(2000)))
+    pq.write_table(data, folder / "data.parquet")
+    build(
+        write_spec(data={"reference": "data.parquet", "label": "value"}, prediction={"output": "y", **said}),
+        folder / "out.kedge",
+    )
+    bundle = opened(folder / "out.kedge")
+    assert bundle.distributions is not None
+    assert bundle.distributions.conformal is not None
+    assert bundle.distributions.conformal.score == score
+    limit = conformal.threshold(bundle.distributions, bundle.serving.confidence.alpha)
+    assert limit is not None
+    fresh = {name: table(seed=2)[name].to_numpy() for name in ("a", "b", "c", "value")}
+    truth = fresh["value"]
+    x = np.stack([fresh["a"], fresh["b"], fresh["c"], np.zeros(2000)], axis=1).astype(np.float32)
+    answers = Session(bundle.model_path, bundle.manifest.inputs, bundle.manifest.outputs).run({"x": x})
+    y, low, high, s = (answers[name][:, 0] for name in ("y", "low", "high", "s"))
+    spread = s if score == "scaled" else np.stack([low, high], axis=1)
+    lower, upper = conformal.intervals(score, y, spread, limit)
+    covered = np.mean((lower <= truth) & (truth <= upper))
+    assert 0.9 - 4 * np.sqrt(0.09 * (1 / 400 + 1 / 2000)) < covered < 1
+
+
 def test_natural_variation_is_measured_where_rows_have_a_time(folder: Path, write_spec: WriteSpec) -> None:
     rows = 40_000
     season = np.sin(np.arange(rows) * 2 * np.pi / rows)
@@ -240,6 +293,25 @@ def test_the_card_owners_and_lineage_are_passed_through(folder: Path, write_spec
     assert bundle.provenance.environment_sha256 is not None
     assert bundle.manifest.parent == bundle.provenance.parent == "a" * 64
     assert "onnxruntime" in bundle.provenance.packages
+
+
+def test_provenance_speaks_slsa_and_names_everything_that_was_used(folder: Path, write_spec: WriteSpec) -> None:
+    build(write_spec(lineage={"code_commit": "ab" * 20, "training_run": "run-7"}), folder / "out.kedge")
+    bundle = opened(folder / "out.kedge")
+    said = json.loads((bundle.directory / "lineage/provenance.json").read_bytes())
+    assert said.keys() == {"buildDefinition", "runDetails"}
+    definition, details = said["buildDefinition"], said["runDetails"]
+    assert definition.keys() == {"buildType", "externalParameters", "resolvedDependencies"}
+    assert definition["externalParameters"]["spec"]["name"] == bundle.name
+    assert definition["externalParameters"]["trainingRun"] == bundle.provenance.training_run == "run-7"
+    used = {one["name"]: one for one in definition["resolvedDependencies"]}
+    model = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+    assert used["model"] == {"name": "model", "uri": "model.onnx", "digest": {"sha256": model}}
+    assert used["code"]["digest"] == {"gitCommit": "ab" * 20}
+    assert {one.sha256 for one in bundle.snapshots.snapshots} <= {one["digest"].get("sha256") for one in used.values()}
+    assert details.keys() == {"builder"}
+    assert details["builder"].keys() == {"id", "version"}
+    assert (bundle.directory / "docs/modelcard.md").read_text().startswith(f"# {bundle.name} {bundle.version}\n")
 
 
 def zipmap() -> Any:

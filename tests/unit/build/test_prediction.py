@@ -104,7 +104,7 @@ def test_classes_in_another_order_than_the_scores_are_noticed() -> None:
 
 
 def test_predictions_are_read_as_the_data_plane_reads_them() -> None:
-    from kedge.plane.portable import observe
+    from kedge.plane.portable.predictions import reader
 
     logits = np.array([[1.0, -2.0], [0.0, 3.0], [5.0, 5.0]], np.float32)
     column = logits[:, :1]
@@ -120,7 +120,42 @@ def test_predictions_are_read_as_the_data_plane_reads_them() -> None:
     ]
     for case, outputs in cases:
         read = prediction.read(case, outputs)
-        classes, scores, probabilities = observe._reader(case, list(outputs))(list(outputs.values()))
+        classes, scores, probabilities = reader(case, list(outputs))(list(outputs.values()))
         np.testing.assert_array_equal(read.classes if classes is not None else None, classes)
         np.testing.assert_array_equal(read.scores if scores is not None else None, scores)
         assert read.probabilities == probabilities
+
+
+VALUE = np.array([[0.3], [0.9]], np.float32)
+
+
+def test_a_regression_may_say_how_unsure_it_is_by_sigma_or_by_bounds() -> None:
+    outputs = {"y": VALUE, "s": VALUE, "t": VALUE}
+    task, found = infer({"y": VALUE, "s": VALUE}, prediction={"sigma_output": "s"})
+    assert (task, found) == ("regression", Prediction(output="y", kind="value", sigma_output="s"))
+    bounded = Prediction(output="y", kind="value", lower_output="s", upper_output="t")
+    assert infer(outputs, [1.5, 2.5], prediction={"lower_output": "s", "upper_output": "t"})[1] == bounded
+    read = prediction.read(bounded, outputs)
+    assert read.spread is not None
+    assert read.spread.tolist() == np.concatenate([VALUE, VALUE], axis=1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"sigma_output": "z"}, "prediction.sigma_output: the model has no output 'z'"),
+        ({"lower_output": "s"}, "lower_output given; intervals need sigma_output, or lower_output and upper_output"),
+        ({"sigma_output": "s", "lower_output": "s", "upper_output": "y"}, "intervals need sigma_output, or"),
+        ({"sigma_output": "wide"}, "prediction.sigma_output: needs one floating value a row"),
+    ],
+)
+def test_what_cannot_be_a_sigma_or_a_bound_is_refused(said: dict[str, str], reason: str) -> None:
+    with pytest.raises(SpecError, match=reason):
+        infer({"y": VALUE, "s": VALUE, "wide": P[:2]}, prediction=said, task="regression")
+
+
+def test_a_classification_has_no_sigma() -> None:
+    with pytest.raises(SpecError, match="is for regression; a classification has sets"):
+        infer(
+            {"p": P, "s": P[:, :1]}, [0, 1, 1], task="classification", prediction={"output": "p", "sigma_output": "s"}
+        )

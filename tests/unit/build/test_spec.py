@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kedge.build import spec
+from kedge.bundle.manifest import Confidence
 from kedge.errors import SpecError
+from kedge.rollout import plan as plans
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,11 +56,17 @@ def test_a_gate_is_a_metric_an_operator_and_a_bound(tmp_path: Path) -> None:
     assert (gate.metric, gate.op, gate.bound) == ("log_loss", "<=", 0.4)
 
 
+def test_the_miss_rate_of_intervals_and_sets_can_be_said(tmp_path: Path) -> None:
+    assert read(tmp_path, SMALLEST).confidence == Confidence(alpha=0.1, adaptive=False)
+    assert read(tmp_path, SMALLEST + "confidence: {alpha: 0.05, adaptive: true}\n").confidence.alpha == 0.05
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
+        (SMALLEST + "confidence: {alpha: 1}\n", "confidence.alpha: should be less than 1, got 1"),
         (SMALLEST + "pipelin: p.onnx\n", "pipelin: unknown key; did you mean 'pipeline'?"),
-        (SMALLEST + "zzz: 1\n", "zzz: unknown key; allowed: card, data, "),
+        (SMALLEST + "zzz: 1\n", "zzz: unknown key; allowed: card, confidence, data"),
         ("nmae: a\nversion: 1\nmodel: m\n", "nmae: unknown key; did you mean 'name'?"),
         ("name: a\nmodel: m\n", "version: missing; it must be given"),
         (SMALLEST + "data: {reference: r.csv, lable: y}\n", "data.lable: unknown key; did you mean 'label'?"),
@@ -86,9 +94,9 @@ def test_a_gate_is_a_metric_an_operator_and_a_bound(tmp_path: Path) -> None:
         ),
         (SMALLEST + "parent: abc\n", "parent: must match"),
         ("name: ../a\nversion: 1\nmodel: m\n", "name: must match"),
-        (SMALLEST + "name: b\n", "line 1, column 1: key 'name' appears twice"),
+        (SMALLEST + "name: b\n", "line 4, column 1: key 'name' appears twice"),
         (SMALLEST + "x: [\n", "not valid YAML at line"),
-        (SMALLEST + "x: &x 1\ny: *x\n", "aliases (*name) are not used in specs"),
+        (SMALLEST + "x: &x 1\ny: *x\n", "aliases (*name) are not used here"),
         (SMALLEST + "? [a]\n: 1\n", "not valid YAML"),
         ("- a\n", "must be a mapping with at least name, version and model"),
         ("", "must be a mapping"),
@@ -111,3 +119,22 @@ def test_a_spec_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     (tmp_path / "large.yaml").write_bytes(b"#" * (spec.SPEC_BYTES + 1))
     with pytest.raises(SpecError, match="a spec is a page of YAML"):
         spec.read(tmp_path / "large.yaml")
+
+
+def test_a_spec_may_bring_the_plan_of_its_rollout_and_it_is_checked_here(tmp_path: Path) -> None:
+    text = SMALLEST + "rollout: {strategy: canary, steps: [{share: 5%, min_seconds: 10m}, {share: 0.5}]}\n"
+    found = read(tmp_path, text).rollout
+    assert found is not None
+    assert found["steps"] == [{"share": 0.05, "min_seconds": 600.0}, {"share": 0.5, "proof": True}]
+    assert plans.read(found) == plans.read(
+        {"steps": [{"share": 0.05, "min_seconds": 600.0}, {"share": 0.5, "proof": True}]}
+    )
+    with pytest.raises(SpecError, match=r"rollout plan: steps\[0\]\.share: should be less than 1, got 5"):
+        read(tmp_path, SMALLEST + "rollout: {steps: [{share: 5}]}\n")
+
+
+@pytest.mark.parametrize("strategy", plans.STRATEGIES)
+def test_a_plan_in_a_spec_says_the_same_when_it_is_read_back(tmp_path: Path, strategy: str) -> None:
+    found = read(tmp_path, SMALLEST + f"rollout: {{strategy: {strategy}, guards: {{slow: {{margin: 2%}}}}}}\n").rollout
+    assert found is not None
+    assert plans.read(found) == plans.read({"strategy": strategy, "guards": {"slow": {"margin": 0.02}}})

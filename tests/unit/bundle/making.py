@@ -67,7 +67,10 @@ def documents() -> dict[str, Any]:
         "config/serving.json": {"prediction": {"output": "y", "kind": "logits", "classes": ["no", "yes"]}},
         "eval/metrics.json": {"task": "classification", "metrics": [{"name": "accuracy", "value": 0.9, "n": 100}]},
         "eval/gates.json": {"gates": [{"metric": "accuracy", "op": ">=", "bound": 0.8, "value": 0.9, "passed": True}]},
-        "lineage/provenance.json": {"builder": "kedge test"},
+        "lineage/provenance.json": {
+            "buildDefinition": {"buildType": "urn:kedge:test", "externalParameters": {}, "resolvedDependencies": []},
+            "runDetails": {"builder": {"id": "urn:kedge:test"}},
+        },
         "golden/golden.json": {
             "inputs": [golden.encode("x", "FP32", ROWS).model_dump(mode="json")],
             "outputs": [golden.encode("y", "FP32", ROWS).model_dump(mode="json")],

@@ -55,6 +55,14 @@ CONTRADICTIONS: list[tuple[str, str, Any, str]] = [
     (REFERENCE, "top", [1], "top: 1 counts, expected 0 or 32"),
     (REFERENCE, "reliability.n", [1, 2, 3], "reliability: 3 counts, expected 2"),
     (REFERENCE, "conformal", {"score": "lac", "edges": [0.1], "counts": [1, 2, 3], "n": 6}, "3 counts, expected 0"),
+    (
+        REFERENCE,
+        "conformal",
+        {"score": "absolute", "edges": [0.1, 0.2], "counts": [3], "n": 3},
+        "scores of kind 'absolute' are not of the prediction that is served",
+    ),
+    (SERVING, "prediction.sigma_output", "nowhere", "no output 'nowhere'"),
+    (SERVING, "prediction.sigma_output", "y", "sigma and bounds are of values"),
     (SERVING, "prediction.output", "nowhere", "no output 'nowhere'"),
     (SERVING, "prediction.label_output", "nowhere", "no output 'nowhere'"),
     (SERVING, "prediction.classes", ["a", "a"], "class 'a' appears twice"),
@@ -67,7 +75,18 @@ CONTRADICTIONS: list[tuple[str, str, Any, str]] = [
     (GOLDEN, "inputs.0.raw", "AAAA", "3 bytes for 6 elements"),
     ("eval/gates.json", "gates.0.passed", False, "accuracy 0.9 >= 0.8 is recorded passed=False"),
     ("eval/gates.json", "gates.0.op", "<=", "accuracy 0.9 <= 0.8 is recorded passed=True"),
-    ("lineage/provenance.json", "parent", "0" * 64, "its parent is not the one of bundle.json"),
+    (
+        "lineage/provenance.json",
+        "buildDefinition.resolvedDependencies",
+        [{"name": "parent", "digest": {"sha256": "0" * 64}}],
+        "its parent is not the one of bundle.json",
+    ),
+    (
+        "data/snapshots.json",
+        "snapshots",
+        [{"role": "reference", "uri": "x.csv", "sha256": "0" * 64, "rows": 1, "schema_sha256": "0" * 64}],
+        "the reference data of data/snapshots.json is not among its dependencies",
+    ),
 ]
 
 
@@ -83,7 +102,7 @@ def test_a_contradiction_is_refused(
     target[last] = value
     message = refused(making.pack(making.files(documents)))
     assert reason in message
-    assert message.startswith((path, "reference/distributions.json", "golden tensor"))
+    assert message.startswith((path, "reference/distributions.json", "golden tensor", "lineage/provenance.json"))
 
 
 def test_tensors_are_distinct_and_batchable_ones_have_a_dynamic_first_dimension(

@@ -10,6 +10,7 @@ import pytest
 from kedge.stats import (
     band_excess,
     betting_confidence_sequence,
+    betting_log_e,
     empirical_process_constant,
     empirical_process_radius,
 )
@@ -132,3 +133,35 @@ def test_sequence_covers_at_all_times():
 def test_input_outside_its_domain_is_refused(call):
     with pytest.raises(ValueError, match="must"):
         call()
+
+
+def test_the_bet_against_a_mean_reaches_its_level_at_the_lower_bound():
+    for values, counts in (([0, 1], [60, 40]), (np.arange(64) / 64, np.arange(64)[::-1])):
+        lower, _ = betting_confidence_sequence(values, counts, alpha=0.1)
+        assert betting_log_e(values, counts, float(lower)) == pytest.approx(math.log(20), abs=1e-6)
+        assert betting_log_e(values, counts, float(lower) + 0.02) < math.log(20)
+
+
+def test_the_bet_against_a_mean_is_a_product_over_observations():
+    x, m = [0.0, 1.0, 0.25], 0.1
+    bets = 2.0 ** -np.arange(1, 15)
+    capital = np.ones(14)
+    for value in [0.0] * 7 + [1.0] * 2 + [0.25] * 3:
+        capital *= 1 + bets * (value - m) / m
+    assert betting_log_e(x, [7, 2, 3], m) == pytest.approx(math.log(capital.mean()), rel=1e-12)
+    assert betting_log_e(x, [0, 0, 0], m) == 0
+    assert betting_log_e(x, [[7, 2, 3], [0, 0, 0]], m).shape == (2,)
+
+
+def test_a_mean_within_its_tolerance_is_seldom_condemned_however_often_it_is_looked_at():
+    rng = np.random.default_rng(12)
+    yes = np.cumsum(rng.binomial(20, 0.1, (400, 60)), axis=1)
+    n = np.arange(20, 1201, 20)
+    log_e = betting_log_e([0, 1], np.stack([n - yes, yes], axis=-1), 0.1)
+    assert (log_e >= math.log(20)).any(axis=1).mean() <= 0.05
+
+
+@pytest.mark.parametrize("m", [0.0, 1.0, math.nan])
+def test_a_mean_to_bet_against_lies_inside(m):
+    with pytest.raises(ValueError, match="m"):
+        betting_log_e([0, 1], [1, 1], m)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from kedge.stats import harm_e, harm_e_steps, harm_log_k, harm_upper, smallest_detectable_ratio
+from kedge.stats import harm_e, harm_e_steps, harm_log_k, harm_upper, smallest_detectable_ratio, smallest_ratio
 
 # (canary events, canary rest, control events, control rest, rho)
 EVEN = [(50, 4950, 450, 44_550, 0.1)]
@@ -137,3 +137,21 @@ def test_too_few_events_detect_no_ratio():
     assert smallest_detectable_ratio(0, 0.1, 0.01) == math.inf
     assert smallest_detectable_ratio(2, 0.1, 0.01) == math.inf
     assert smallest_detectable_ratio(3, 0.1, 0.01) < math.inf
+
+
+def test_steps_of_many_runs_are_one_call():
+    k, n = np.array([[2, 5], [0, 9]]), np.array([[25, 40], [10, 30]])
+    together = harm_e_steps([(k, n, 0.05), (k + 3, n + 8, 0.25)], 1.5)
+    for run in np.ndindex(2, 2):
+        alone = harm_e_steps([(k[run], n[run], 0.05), (k[run] + 3, n[run] + 8, 0.25)], 1.5)
+        assert together[run] == pytest.approx(float(alone), rel=1e-12)
+
+
+def test_the_smallest_ratio_of_steps_is_that_of_their_sum():
+    whole = smallest_detectable_ratio(300, 0.2, 0.01, 1.5)
+    assert smallest_ratio([(300, 0.2)], 0.01, 1.5) == whole
+    assert smallest_ratio([(120, 0.2), (180, 0.2)], 0.01, 1.5) == pytest.approx(whole, rel=1e-10)
+    mixed = smallest_ratio([(150, 0.05), (150, 0.5)], 0.01)
+    apart = [smallest_detectable_ratio(300, rho, 0.01) for rho in (0.05, 0.5)]
+    assert min(apart) < mixed < max(apart)
+    assert smallest_ratio([], 0.01) == smallest_ratio([(0, 0.1)], 0.01) == math.inf

@@ -1,4 +1,4 @@
-"""What pydantic found wrong with a spec, as one sentence with the place in the YAML and what is allowed there."""
+"""What pydantic found wrong with a file a person wrote, as one sentence: the place in the YAML, and what is allowed."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _WANTED: Final = {
 _SHOWN: Final = 60
 
 
-def first_complaint(error: ValidationError, model: type[BaseModel]) -> str:
-    """The most telling complaint of `error` about a value of `model`.
+def first_complaint(error: ValidationError, model: type[BaseModel], whole: str) -> str:
+    """The most telling complaint of `error` about a value of `model`, which is called `whole` where all of it is wrong.
 
     Unknown keys come first (a misspelt key also makes a required one missing), then missing keys, then wrong values.
     """
     rank = {"extra_forbidden": 0, "missing": 1}
     complaint = min(error.errors(include_url=False), key=lambda item: rank.get(item["type"], 2))
     place = [part for part in complaint["loc"] if not _is_union_tag(part)]
-    where = _path(place)
+    where = _path(place) or whole
     kind, got = complaint["type"], complaint.get("input")
     if kind == "extra_forbidden":
         allowed = sorted(_keys(model, place[:-1]))
@@ -65,7 +65,7 @@ def _path(place: list[Any]) -> str:
             text += f"[{part}]"
         else:
             text += f".{part}" if text else str(part)
-    return text or "the spec"
+    return text
 
 
 def _show(value: Any) -> str:
