@@ -31,7 +31,7 @@ def encode_record(value: dict[str, Any]) -> bytes:
         RecordError: a value has no canonical form: a lone surrogate.
     """
     text = _SORTED.encode(value)
-    if max(text) > "\uffff":
+    if not text.isascii() and max(text) > "\uffff":
         return encode(value)  # keys are sorted by UTF-16 code units, which differs from Python's order beyond U+FFFF
     try:
         return text.encode()

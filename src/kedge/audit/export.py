@@ -9,6 +9,7 @@
     keys.json                              the log's keys, and which trees each signed
     manifests/ID.json  attestations/ID/    of the bundles that the records name, as far as the store has them
     policy.json                            pinned keys and roles, where a policy was given
+    counts/SHA256                          snapshots of counts that the records name, as far as they are kept
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ import hashlib
 import itertools
 import os
 import zipfile
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 from kedge.audit import canonical, sidecars
+from kedge.audit.counts import CountsGoneError, digests_in
 from kedge.audit.errors import AuditError
 from kedge.audit.merkle import Tree, leaf_hash
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from kedge.audit.counts import CountStore
     from kedge.audit.findings import Report
     from kedge.audit.policy import Policy
     from kedge.audit.reader import Reader
@@ -77,6 +81,7 @@ def export(
     store: Path,
     second: Iterable[bytes] | None = None,
     policy: Policy | None = None,
+    counts: CountStore | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> tuple[str, ...]:
     """Write the pack of a log.
@@ -88,6 +93,7 @@ def export(
         store: of the bundles, ``store`` in the state directory.
         second: lines of the second file, the ones that were verified.
         policy: whose keys the attestations were signed with.
+        counts: snapshots that the records name; None leaves them out.
         advance: told the records that were written, as they are.
 
     Returns:
@@ -104,13 +110,15 @@ def export(
             pack = _Pack(archive)
             pack.add("README.txt", [README.format(origin=report.origin, size=report.size).encode()])
             pack.add("verify.py", [resources.files("kedge.audit").joinpath("standalone.py").read_bytes()])
-            bundles = _log(pack, log, report, advance)
+            named = _log(pack, log, report, advance)
             if second is not None:
                 pack.add("second.jsonl", (line + b"\n" for line in second))
             if policy is not None:
                 pack.add("policy.json", [canonical.encode(policy.model_dump(mode="json", by_alias=True))])
-            missing = _bundles(pack, store, bundles)
+            missing = _bundles(pack, store, named.bundles)
+            gone = _counts(pack, counts, named.counts)
             index = {"format": FORMAT, "origin": report.origin, "size": report.size, "root": report.root.hex()}
+            index["counts_left_out"] = gone
             pack.add("pack.json", [canonical.encode({**index, "files": dict(pack.files)})])
         descriptor = os.open(partial, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -125,16 +133,25 @@ def export(
     return missing
 
 
-def _log(pack: _Pack, log: Reader, report: Report, advance: Callable[[int], None] | None) -> set[str]:
-    """Records, checkpoints, proofs and keys; returns the ids of the bundles that the records name."""
+@dataclass
+class _Named:
+    """What records name by its digest: bundles, and snapshots of counts."""
+
+    bundles: set[str] = field(default_factory=set)
+    counts: set[str] = field(default_factory=set)
+
+
+def _log(pack: _Pack, log: Reader, report: Report, advance: Callable[[int], None] | None) -> _Named:
+    """Records, checkpoints, proofs and keys; returns what the records name."""
     tree = Tree()
-    bundles: set[str] = set()
+    named = _Named()
 
     def records() -> Iterator[bytes]:
         for _, data in log.records():
             value = canonical.decode_record(data, "record")
             if "bundle" in value:
-                bundles.add(value["bundle"])
+                named.bundles.add(value["bundle"])
+            named.counts.update(digests_in(value.get("details")))
             tree.append(leaf_hash(data))
             if advance is not None:
                 advance(1)
@@ -145,7 +162,22 @@ def _log(pack: _Pack, log: Reader, report: Report, advance: Callable[[int], None
     pack.add("proofs.jsonl", _proofs(tree, [size for _, size, _, _ in log.checkpoints()]))
     history = [{"key": key.verifier.vkey, "first": key.first, "last": key.last} for key in report.keys]
     pack.add("keys.json", [canonical.encode(history)])
-    return bundles
+    return named
+
+
+def _counts(pack: _Pack, counts: CountStore | None, named: set[str]) -> int:
+    """Snapshots of counts; returns how many of those that the records name are not in the pack."""
+    gone = 0
+    for digest in sorted(named):
+        try:
+            data = None if counts is None else counts.get(digest)
+        except CountsGoneError:
+            data = None
+        if data is None:
+            gone += 1
+        else:
+            pack.add(f"counts/{digest}", [data])
+    return gone
 
 
 def _bundles(pack: _Pack, store: Path, bundles: set[str]) -> tuple[str, ...]:

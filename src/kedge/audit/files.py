@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kedge.audit.clock import Clock, Randomness
-    from kedge.audit.record import Draft
+    from kedge.audit.record import Draft, Pseudonyms
 
 DATABASE: Final = "kedge.db"
 CHECKPOINTS: Final = "kedge.checkpoints"
@@ -46,6 +46,7 @@ def open_log(
     witness: Signer | None = None,
     clock: Clock = system_clock,
     randomness: Randomness = os.urandom,
+    pseudonyms: Pseudonyms | None = None,
 ) -> AuditLog:
     """The log of a state directory; where there is none yet it is created, with a key of its own.
 
@@ -57,6 +58,7 @@ def open_log(
         witness: key that cosigns in the second file.
         clock: for records.
         randomness: for records and for the name of a new log.
+        pseudonyms: by which actors enter the log.
 
     Raises:
         AuditError: as `AuditLog`.
@@ -70,7 +72,15 @@ def open_log(
         if second.last() is not None:
             raise AuditError(f"'{second.path}' has seen an audit log, the database has none: restore the newest copy")
         signer = new_key(folder, f"kedge.log/{randomness(8).hex()}")
-    return AuditLog(database, signer, software=software, second=second, clock=clock, randomness=randomness)
+    return AuditLog(
+        database,
+        signer,
+        software=software,
+        second=second,
+        clock=clock,
+        randomness=randomness,
+        pseudonyms=pseudonyms,
+    )
 
 
 def new_key(folder: Path, origin: str) -> Signer:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from kedge.audit import dsse
 from kedge.audit.dsse import Envelope
 from kedge.audit.errors import SignatureError
-from kedge.audit.statement import PAYLOAD_TYPE, Attestation, Subject
+from kedge.audit.statement import PAYLOAD_TYPE, Attestation, Subject, is_provenance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +50,13 @@ class Decision:
     reasons: tuple[str, ...]
 
 
-def decide(policy: Policy, subject: Subject, sidecars: Iterable[tuple[str, bytes]], now: datetime) -> Decision:
+def decide(
+    policy: Policy,
+    subject: Subject,
+    sidecars: Iterable[tuple[str, bytes]],
+    now: datetime,
+    live: str | None = None,
+) -> Decision:
     """Judge a bundle's attestations.
 
     A key counts if it is in force *now* and was when it signed: the time of signing is the signer's own word, so a key
@@ -59,8 +65,10 @@ def decide(policy: Policy, subject: Subject, sidecars: Iterable[tuple[str, bytes
     Args:
         policy: whose word counts.
         subject: the bundle, its id computed from its bytes.
-        sidecars: file names and bytes of its ``*.dsse.json``; nothing about them is trusted.
+        sidecars: file names and bytes of its ``*.dsse.json``; nothing about them is trusted. Statements of provenance
+            speak for no role and are passed over.
         now: with a zone.
+        live: version that it would take the place of; None where it takes nobody's, and for a rollback.
     """
     signed: list[Signed] = []
     reasons: list[str] = []
@@ -75,16 +83,24 @@ def decide(policy: Policy, subject: Subject, sidecars: Iterable[tuple[str, bytes
     old = lowest is not None and _older(subject.version, lowest)
     if old:
         summary.append(f"version {subject.version} is older than {lowest}, the oldest that the policy lets serve")
-    return Decision(not missing and not old, tuple(signed), (*summary, *reasons))
+    if back := live is not None and policy.downgrades == "refuse" and _older(subject.version, live):
+        summary.append(f"version {subject.version} does not come after {live}, which is live: a downgrade")
+    return Decision(not (missing or old or back), tuple(signed), (*summary, *reasons))
 
 
-def require(policy: Policy, subject: Subject, sidecars: Iterable[tuple[str, bytes]], now: datetime) -> Decision:
+def require(
+    policy: Policy,
+    subject: Subject,
+    sidecars: Iterable[tuple[str, bytes]],
+    now: datetime,
+    live: str | None = None,
+) -> Decision:
     """As `decide`, for a door that opens or stays shut.
 
     Raises:
         BundleRefusedError: with every reason.
     """
-    decision = decide(policy, subject, sidecars, now)
+    decision = decide(policy, subject, sidecars, now, live)
     if not decision.accepted:
         raise BundleRefusedError(f"{subject} is refused: {'; '.join(decision.reasons)}")
     return decision
@@ -92,6 +108,8 @@ def require(policy: Policy, subject: Subject, sidecars: Iterable[tuple[str, byte
 
 def _count(policy: Policy, subject: Subject, source: str, data: bytes, now: datetime) -> list[Signed]:
     envelope = Envelope.parse(data)
+    if is_provenance(envelope.payload):
+        return []
     trusted = {str(index): pinned.key for index, pinned in enumerate(policy.keys)}
     signers = dsse.verify(envelope, trusted, (PAYLOAD_TYPE,))
     said = Attestation.parse(envelope.payload)

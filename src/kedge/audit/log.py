@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from kedge.audit.clock import Clock, Moment, Randomness
     from kedge.audit.note import Signer
+    from kedge.audit.record import Pseudonyms
     from kedge.audit.second import SecondFile
 
 HOUR_NS: Final = 3_600_000_000_000
@@ -48,6 +49,8 @@ class Transaction:
 
     def append(self, draft: Draft) -> Record:
         """Add a record; it is durable once the transaction is. Raises `RecordError` if it is too long."""
+        if self._log.pseudonyms is not None:
+            draft = self._log.pseudonyms.hide(draft)
         random = self._log.randomness(UUID_RANDOM_BYTES)
         record = place(draft, self.frontier.size, self.moment, random, self._log.software)
         entry = record.to_bytes()
@@ -67,6 +70,7 @@ class AuditLog:
         clock: read once a transaction.
         randomness: as `os.urandom`.
         software: version or digest of this program, for the records.
+        pseudonyms: by which every actor but the server itself enters the log; None takes names as they are.
 
     Attributes:
         behind: why the newest checkpoint is not in the second file, or None. It is written again with the next one.
@@ -84,11 +88,13 @@ class AuditLog:
         second: SecondFile | None = None,
         clock: Clock = system_clock,
         randomness: Randomness = os.urandom,
+        pseudonyms: Pseudonyms | None = None,
     ) -> None:
         self.database = database
         self.signer = signer
         self.software = software
         self.randomness = randomness
+        self.pseudonyms = pseudonyms
         self.behind: str | None = None
         self._second = second
         self._clock = clock

@@ -10,13 +10,15 @@
         until: 2027-01-01T00:00:00Z    # optional, exclusive; a successor is another entry, windows may overlap
     minimum:
       flights-late: 1.2.0              # optional: older versions are refused, however well signed
+    downgrades: refuse                 # or allow: whether a version older than the live one may be deployed;
+                                       # a rollback goes to what was live before, and is no deployment
 """
 
 from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
@@ -88,6 +90,7 @@ class Policy(_Model):
     require: Annotated[tuple[Role, ...], Field(min_length=1)]
     keys: Annotated[tuple[PinnedKey, ...], Field(min_length=1, max_length=MAX_KEYS)]
     minimum: dict[str, str] = {}
+    downgrades: Literal["refuse", "allow"] = "refuse"
 
     @property
     def digest(self) -> str:
@@ -123,27 +126,34 @@ def load(path: Path) -> Policy:
         raise PolicyError(f"'{path}': {where}: {first['msg']}") from error
 
 
-def changes(before: Policy | None, after: Policy, actor: Actor = SYSTEM) -> tuple[Draft, ...]:
+def changes(before: Policy | None, after: Policy | None, actor: Actor = SYSTEM) -> tuple[Draft, ...]:
     """What to record when a policy takes the place of another: each key that came, went or was changed.
 
     Args:
         before: the policy in force until now, or None.
-        after: the one in force from now on.
+        after: the one in force from now on, or None: bundles need no signature any more.
         actor: who replaced it.
     """
     old = {key.id: _facts(key) for key in before.keys} if before else {}
-    new = {key.id: _facts(key) for key in after.keys}
+    new = {key.id: _facts(key) for key in after.keys} if after else {}
+    digest = after.digest if after else None
     drafts = []
     for identity in sorted(old.keys() | new.keys()):
         if old.get(identity) == new.get(identity):
             continue
         what = "key.added" if identity not in old else "key.removed" if identity not in new else "key.changed"
         details: dict[str, Any] = {"key": identity, "before": old.get(identity), "after": new.get(identity)}
-        drafts.append(Draft(action=what, actor=actor, policy=after.digest, details=details))
-    if before is None or (before.require, before.minimum) != (after.require, after.minimum):
-        details = {"require": list(after.require), "minimum": after.minimum}
-        drafts.append(Draft(action="policy.changed", actor=actor, policy=after.digest, details=details))
+        drafts.append(Draft(action=what, actor=actor, policy=digest, details=details))
+    if after is None:
+        if before is not None:
+            drafts.append(Draft(action="policy.removed", actor=actor, policy=before.digest))
+    elif before is None or _rules(before) != _rules(after):
+        drafts.append(Draft(action="policy.changed", actor=actor, policy=digest, details=_rules(after)))
     return tuple(drafts)
+
+
+def _rules(policy: Policy) -> dict[str, Any]:
+    return {"require": list(policy.require), "minimum": policy.minimum, "downgrades": policy.downgrades}
 
 
 def _facts(key: PinnedKey) -> dict[str, Any]:

@@ -86,6 +86,12 @@ class Reader:
             break
         raise RecordNotFoundError(f"the log has no record {sequence}; it has {self.size()}, from 0")
 
+    def last_checkpoint(self) -> tuple[int, bytes]:
+        """Size and note of the newest checkpoint. Raises `AuditError`."""
+        for size, note, _ in self._rows(schema.LAST_CHECKPOINT):
+            return int(size), bytes(note)
+        raise AuditError(f"'{self.path}' holds records and no checkpoint over them; run: kedge audit verify")
+
     def checkpoints(self) -> Iterator[tuple[Any, Any, Any, Any]]:
         """Rows of number, size, note and frontier, as they are stored. Raises `AuditError`."""
         yield from self._rows("SELECT id, size, note, frontier FROM audit_checkpoint ORDER BY id")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -235,3 +236,15 @@ class Pseudonyms:
         if name is None:
             name = "actor-" + hmac.digest(self._secret, actor.name.encode(), hashlib.sha256).hex()[:16]
         return actor.model_copy(update={"name": name})
+
+    def hide(self, draft: Draft) -> Draft:
+        """The draft with its actor under a pseudonym, in the rationale too. The server itself keeps its name.
+
+        Other people whom a rationale names are not known here: reasons should name none.
+        """
+        if draft.actor == SYSTEM:
+            return draft
+        actor = self.of(draft.actor)
+        whole = rf"(?<!\w){re.escape(draft.actor.name)}(?!\w)"
+        rationale = re.sub(whole, lambda _: actor.name, draft.rationale)
+        return draft.model_copy(update={"actor": actor, "rationale": rationale})

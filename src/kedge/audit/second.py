@@ -53,8 +53,10 @@ class SecondFile:
         try:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
-                end = _whole(descriptor)
-                os.ftruncate(descriptor, end)
+                size = os.fstat(descriptor).st_size
+                end = _whole(descriptor, size)
+                if end != size:
+                    os.ftruncate(descriptor, end)
                 os.pwrite(descriptor, line, end)
             finally:
                 os.close(descriptor)
@@ -118,9 +120,8 @@ def parse_line(line: bytes) -> tuple[Note, Checkpoint]:
     return note, Checkpoint.parse(note.text)
 
 
-def _whole(descriptor: int) -> int:
-    """Where the last whole line ends."""
-    size = os.fstat(descriptor).st_size
+def _whole(descriptor: int, size: int) -> int:
+    """Where the last whole line of a file of this size ends."""
     if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
         return size
     begin = max(0, size - MAX_LINE)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from kedge.audit.dsse import MAX_ENVELOPE_BYTES
 from kedge.audit.errors import AuditError, SignatureError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from kedge.audit.dsse import Envelope
@@ -39,13 +40,13 @@ def folder(bundle: Path) -> Path:
     return bundle.with_name(f"{bundle.name}.att")
 
 
-def keep(directory: Path, prefix: str, role: Role, envelope: Envelope) -> Path:
+def keep(directory: Path, prefix: str, role: Role | Literal["provenance"], envelope: Envelope) -> Path:
     """Write an attestation durably; one of the same role and key takes the place of the one before.
 
     Args:
         directory: made (0700) if missing.
         prefix: what its name begins with, such as the archive's name and a dot.
-        role: that it is signed in.
+        role: that it is signed in, or ``provenance``.
         envelope: with one signature.
 
     Raises:
@@ -56,19 +57,35 @@ def keep(directory: Path, prefix: str, role: Role, envelope: Envelope) -> Path:
     return path
 
 
-def adopt(archive: Path, bundle: Path) -> None:
-    """Copy what lies beside an archive to its bundle in the store, where a copy of the same name is replaced.
+def coming(archive: Path, bundle: Path, wanted: Callable[[bytes], bool]) -> dict[str, bytes]:
+    """What would come from beside an archive to its bundle in the store, by name there.
 
     Args:
-        archive: as it was added.
-        bundle: its directory in the store, ``sha256/<id>``.
+        archive: as it is to be added.
+        bundle: its directory in the store, ``sha256/<id>``; it need not be there yet.
+        wanted: whether the bytes of an attestation are worth keeping.
 
     Raises:
-        SignatureError: there are too many, or one cannot be read.
+        SignatureError: there would be too many, or one cannot be read.
+    """
+    found = {name.removeprefix(f"{archive.name}."): data for name, data in beside(archive) if wanted(data)}
+    there = {name for name, _ in stored(bundle)}
+    if len(there | found.keys()) > MAX_SIDECARS:
+        raise SignatureError(
+            f"{len(there)} attestations of bundle {bundle.name[:12]} are kept already, {len(found)} more would be over "
+            f"the limit of {MAX_SIDECARS}"
+        )
+    return found
+
+
+def adopt(found: dict[str, bytes], bundle: Path) -> None:
+    """Write what `coming` found beside its bundle in the store; a copy of the same name is replaced.
+
+    Raises:
         AuditError: they cannot be written.
     """
-    for name, data in beside(archive):
-        _write(folder(bundle) / name.removeprefix(f"{archive.name}."), data)
+    for name, data in found.items():
+        _write(folder(bundle) / name, data)
 
 
 def _write(path: Path, data: bytes) -> None:

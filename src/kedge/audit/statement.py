@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+PROVENANCE_TYPE: Final = "https://slsa.dev/provenance/v1"
 PREDICATE_TYPE: Final = "urn:kedge:attestation:1"
 
 
@@ -104,6 +105,39 @@ class Attestation:
             } if role in get_args(Role):
                 return cls(Subject(bundle, name, version), role, _time(signed_at), claims)  # type: ignore[arg-type]
         raise SignatureError("the statement lacks a subject with a SHA-256, a role or a time")
+
+
+def provenance_payload(subject: Subject, archive: str, predicate: dict[str, Any]) -> bytes:
+    """An in-toto statement that a bundle came about as its SLSA provenance says, as canonical JSON.
+
+    Args:
+        subject: the bundle.
+        archive: SHA-256 of the archive file, by which tools that do not know bundles find the statement.
+        predicate: the provenance.
+
+    Raises:
+        RecordError: the provenance has no JSON form.
+    """
+    name = f"{subject.name}-{subject.version}"
+    return canonical.encode(
+        {
+            "_type": STATEMENT_TYPE,
+            "subject": [
+                {"name": name, "digest": {"sha256": subject.bundle}},
+                {"name": f"{name}.kedge", "digest": {"sha256": archive}},
+            ],
+            "predicateType": PROVENANCE_TYPE,
+            "predicate": predicate,
+        }
+    )
+
+
+def is_provenance(payload: bytes) -> bool:
+    """Whether a payload says that it is a statement of provenance, which speaks for no role. Nothing is verified."""
+    try:
+        return canonical.decode(payload, "statement").get("predicateType") == PROVENANCE_TYPE
+    except RecordError:
+        return False
 
 
 def _time(text: str) -> datetime:

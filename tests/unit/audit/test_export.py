@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kedge.audit import files, keys, sidecars
+from kedge.audit import dsse, files, keys, sidecars
+from kedge.audit.counts import CountStore
 from kedge.audit.errors import AuditError
 from kedge.audit.export import export
 from kedge.audit.policy import Policy
 from kedge.audit.reader import Reader
-from kedge.audit.statement import Attestation, Subject
+from kedge.audit.statement import PAYLOAD_TYPE, Attestation, Subject, provenance_payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,17 +83,29 @@ def pack(state, draft: Draft, make_signer, tmp_path: Path) -> Path:
     for role in ("builder", "approver"):
         made = Attestation(Subject(BUNDLE, "flights", "1.0.0"), role, datetime(2027, 1, 1, tzinfo=UTC)).sign(builder)
         sidecars.keep(sidecars.folder(stored), "", role, made)
+    provenance = provenance_payload(Subject(BUNDLE, "flights", "1.0.0"), "ab" * 32, {"buildDefinition": {}})
+    sidecars.keep(sidecars.folder(stored), "", "provenance", dsse.sign(PAYLOAD_TYPE, provenance, builder))
     policy = Policy.model_validate(
         {"require": ["builder"], "keys": [{"public": keys.public_pem(builder.public_key()), "roles": ["builder"]}]}
     )
+    counts = CountStore(state.directory / "counts")
+    windows = [{"counts": counts.put(b"counted")}, {"counts": "00" * 32, "memory": counts.put(b"remembered")}]
+    log.append(kept.model_copy(update={"details": {"windows": windows}}))
     report = state.verify(witnesses=(witness.witness,))
     out = tmp_path / "evidence.zip"
     with Reader(state.database) as reader:
-        missing = export(reader, report, out, store=store, second=state.second.lines(), policy=policy)
+        lines = state.second.lines
+        missing = export(reader, report, out, store=store, second=lines(), policy=policy, counts=counts)
         again = tmp_path / "again.zip"
-        export(reader, report, again, store=store, second=state.second.lines(), policy=policy)
+        export(reader, report, again, store=store, second=lines(), policy=policy, counts=counts)
     assert missing == (draft.bundle,)
     assert again.read_bytes() == out.read_bytes()
+    with zipfile.ZipFile(out) as archive:
+        assert sorted(archive.read(name) for name in archive.namelist() if name.startswith("counts/")) == [
+            b"counted",
+            b"remembered",
+        ]
+        assert json.loads(archive.read("pack.json"))["counts_left_out"] == 1
     return out
 
 
@@ -102,9 +115,10 @@ def test_a_pack_verifies_without_kedge_and_says_what_it_proves(
     result = judge(pack)
     assert result.status == 0, result.text
     for words in (
-        "10 records", "This proves:", "each of 8 checkpoints", "17 inclusion and consistency proofs",
+        "11 records", "This proves:", "each of 9 checkpoints", "19 inclusion and consistency proofs",
         "1 bundle manifests", "vouches for its own key", "no --witness was given",
         f"signed by a key that policy.json pins for the role: builder of bundle {BUNDLE[:12]}", "2027-01-01T00:00:00Z",
+        f"provenance of bundle {BUNDLE[:12]}, dated not at all",
         "This does not prove:", "manifests are not here: abababababab",
     ):  # fmt: skip
         assert words in result.text, result.text
@@ -188,6 +202,13 @@ def test_whatever_was_changed_in_a_pack_is_named(
     assert result.status == 1
     assert result.text.startswith("FAILED: ")
     assert words in result.text
+
+
+def test_counts_under_another_digest_are_named(pack: Path, judge: Callable[..., Judged]) -> None:
+    def change(content: dict[str, bytes]) -> None:
+        content[next(name for name in content if name.startswith("counts/"))] = b"counted otherwise"
+
+    assert "counts/" in judge(rebuilt(pack, change)).text
 
 
 def test_an_attestation_of_another_bundle_is_named(pack: Path, judge: Callable[..., Judged]) -> None:

@@ -14,7 +14,7 @@ from kedge.audit import canonical, dsse, gate, keys, sidecars
 from kedge.audit import policy as policies
 from kedge.audit.errors import PolicyError, SignatureError
 from kedge.audit.policy import Policy
-from kedge.audit.statement import PAYLOAD_TYPE, Attestation, Subject
+from kedge.audit.statement import PAYLOAD_TYPE, Attestation, Subject, provenance_payload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,6 +112,13 @@ def test_a_changed_payload_does_not_count() -> None:
     assert decision.reasons[1].startswith("e.dsse.json: signed by ")
 
 
+def test_a_statement_of_provenance_speaks_for_no_role() -> None:
+    payload = provenance_payload(SUBJECT, "cd" * 32, {"buildDefinition": {}})
+    sidecar = ("p.dsse.json", dsse.sign(PAYLOAD_TYPE, payload, BUILDER).to_bytes())
+    assert gate.decide(policy(), SUBJECT, [BUILT.sidecar(), EVALUATED.sidecar(), sidecar], NOW).reasons == ()
+    assert not gate.decide(policy(), SUBJECT, [EVALUATED.sidecar(), sidecar], NOW).accepted
+
+
 def test_a_key_speaks_only_in_its_role() -> None:
     reason = refused(BUILT, Word(BUILDER, "evaluator"))
     assert "has the role builder, not 'evaluator'" in reason
@@ -178,7 +185,7 @@ def test_a_weaker_statement_does_not_stand_in_for_a_stronger_one() -> None:
     value = canonical.decode(payload, "x")
     for change, words in (
         ({"_type": "https://in-toto.io/Statement/v0.1"}, "not an in-toto v1 statement"),
-        ({"predicateType": "https://slsa.dev/provenance/v1"}, "its predicate is"),
+        ({"predicateType": "https://slsa.dev/verification_summary/v1"}, "its predicate is"),
         ({"subject": []}, "lacks a subject"),
         ({"subject": [value["subject"][0], value["subject"][0]]}, "lacks a subject"),
         ({"predicate": {**value["predicate"], "role": "owner"}}, "lacks a subject"),
@@ -260,7 +267,7 @@ def test_attestations_lie_beside_the_archive_and_move_into_the_store(tmp_path: P
     assert [data for _, data in found] == [BUILT.sidecar()[1], EVALUATED.sidecar()[1]]
     stored = tmp_path / "store" / "sha256" / SUBJECT.bundle
     stored.mkdir(parents=True)
-    sidecars.adopt(archive, stored)
+    sidecars.adopt(sidecars.coming(archive, stored, lambda _: True), stored)
     assert sidecars.folder(stored).name == f"{SUBJECT.bundle}.att"
     assert [data for _, data in sidecars.stored(stored)] == [data for _, data in found]
     assert all(name.startswith(("builder-", "evaluator-")) for name, _ in sidecars.stored(stored))
