@@ -67,6 +67,7 @@ class Collector:
             "kedge_start_time_seconds", "When the server started, in seconds since 1970.", value=view.started
         )
         yield self._live()
+        yield from self._changes()
         yield from self._traffic()
         yield from families(view)
 
@@ -77,6 +78,18 @@ class Collector:
         for live in self._view.live():
             family.add_metric((live.bundle.name, live.bundle.version, live.bundle.id), 1)
         return family
+
+    def _changes(self) -> Iterator[Metric]:
+        timings = self._view.rollouts.timings()
+        for name, what, took in (
+            ("publish", "Time from the store of a route table until all traffic follows it.", timings.publish),
+            ("load", "Time to load a bundle beside what serves, golden rows and warm-up included.", timings.load),
+        ):
+            below, total = took.cumulative()
+            bounds = [*map(repr, took.bounds), "+Inf"]
+            yield HistogramMetricFamily(
+                f"kedge_{name}_seconds", what, buckets=list(zip(bounds, below, strict=True)), sum_value=total
+            )
 
     def _traffic(self) -> Iterator[Metric]:
         who = ("model", "version", "arm")

@@ -16,9 +16,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from kedge.errors import ConfigError
 from kedge.metrics.collector import Collector
+from kedge.metrics.outcomes import OutcomesCollector
 
 if TYPE_CHECKING:
     from kedge.config import Address
+    from kedge.metrics.outcomes import Labels
     from kedge.rollout.view import View
 
 REQUEST_SECONDS: Final = 10.0
@@ -36,14 +38,17 @@ class MetricsServer:
     Args:
         address: where to listen.
         view: what is exposed.
+        labels: what outcomes say; None exposes nothing of them.
 
     Raises:
         ConfigError: the address cannot be listened on.
     """
 
-    def __init__(self, address: Address, view: View) -> None:
+    def __init__(self, address: Address, view: View, labels: Labels | None = None) -> None:
         registry = CollectorRegistry(auto_describe=False)
         registry.register(Collector(view))
+        if labels is not None:
+            registry.register(OutcomesCollector(labels))
         self._server = _listen(address, _handler(view, registry))
         bound = self._server.server_address
         self.address = str(address if address.path is not None else type(address)(address.host, bound[1]))

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 ONE_WINDOW = "seen in one window, which could not be parted in two"
 
+HALF = ("moved in the first half of this window only", "moved in the second half of this window only")
+NEITHER = "moved over the whole window, in neither half of it by itself"
+
 
 def report(frame: Frame, parts: Sequence[panes.Window], claims: Mapping[int, str] | None = None) -> Report:
     """Compare traffic with the reference of its bundle.
@@ -77,6 +80,9 @@ def _line(frame: Frame, line: int, alone: Evidence, both: Evidence, claim: str) 
         reasons = (*reasons, *(reason for reason in candidates[-1].reasons if reason not in reasons))
     elif verdict.problem and len(evidence.windows) == 1:
         reasons = (*reasons, ONE_WINDOW)
+    elif evidence is both and not verdict.problem and alone.drift.drifted[line]:
+        moved = [window.moved[line] for window in both.windows]
+        reasons = (*reasons, HALF[moved.index(True)] if any(moved) else NEITHER)
     judged = bool(whole.judged[line])
     if not judged and not verdict.problem:
         verdict = Verdict.INSUFFICIENT

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING
 
 from kedge.errors import KedgeError
 from kedge.monitor.charts import HOUR
+from kedge.monitor.grounds import Gathering
 from kedge.monitor.judgements import all_judgements, problems
+from kedge.monitor.panes import Key
 from kedge.monitor.track import Track
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from kedge.kernel.snapshot import Counts
     from kedge.monitor.chart_store import ChartStore
     from kedge.monitor.frame import Frame
-    from kedge.monitor.panes import Key, Panes
+    from kedge.monitor.grounds import Grounds
+    from kedge.monitor.panes import Panes
     from kedge.monitor.verdict import Judgement
 
 CHARTED_ARM = "live"
@@ -58,6 +61,7 @@ class Evaluator:
         self._problems: dict[Key, list[Judgement]] = {}
         self._standing: dict[Key, _Standing] = {}
         self._version = 0
+        self._totals: Mapping[Key, Counts] = {}
 
     def tick(self, read: Callable[[], Mapping[Key, Counts]]) -> tuple[Judgement, ...]:
         """Look once. `read` gives everything counted since the server started.
@@ -68,6 +72,7 @@ class Evaluator:
         totals = self._panes.advance(read)
         now = self._clock()
         with self._changed:
+            self._totals = totals
             news = False
             for key, counts in totals.items():
                 track = self._tracks.get(key)
@@ -97,6 +102,27 @@ class Evaluator:
                 if not bundles or key.bundle in bundles
                 for item in all_judgements(track)
             )
+
+    def totals(self) -> Mapping[Key, Counts]:
+        """Everything counted since the server started, as the last look found it; never shrinks."""
+        with self._changed:
+            return self._totals
+
+    def grounds(self, bundle: str, arm: str, wanted: Collection[tuple[str, str]]) -> list[tuple[Judgement, Grounds]]:
+        """How things stand in an arm of a bundle, and what each of these judgements rests on.
+
+        Args:
+            bundle: id.
+            arm: such as ``live``.
+            wanted: pairs of subject and name.
+        """
+        with self._changed:
+            track = self._tracks.get(Key(bundle, arm))
+            if track is None:
+                return []
+            gathering = Gathering(track)
+            found = all_judgements(track)
+            return [(item, gathering.of(item)) for item in found if (item.subject, item.name) in wanted]
 
     def claims(self, bundle: str) -> dict[int, str]:
         """What points at the pipeline, by line of the bundle's frame, in any arm."""
@@ -128,6 +154,7 @@ class Evaluator:
                 del self._tracks[key]
                 self._problems.pop(key, None)
                 self._standing.pop(key, None)
+            self._totals = {key: counts for key, counts in self._totals.items() if key.bundle != bundle}
             self._version += 1
             self._changed.notify_all()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from kedge.monitor.charts import HOUR
 from kedge.monitor.reasons import explain, fault_reason
 from kedge.monitor.report import Fault
 from kedge.monitor.rules import FAULT_CRITICAL, Drift
@@ -17,8 +18,11 @@ from kedge.monitor.verdict import Cause, Judgement, Span, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from kedge.bundle.contents import Bundle
+    from kedge.monitor.charts import Charts
     from kedge.monitor.frame import Frame
     from kedge.monitor.rules import Window
+    from kedge.monitor.system import Health
     from kedge.monitor.track import Track
 
 FAULT_POWER: Final = 1.2816
@@ -97,7 +101,7 @@ def _candidates(track: Track, line: int, evidence: list[Evidence]) -> Iterator[J
             yield item
         quiet = quiet or item
     if track.charts is not None and track.charts.alarm[line]:
-        yield _chart(track, line)
+        yield chart_judgement(frame, arm, line, track.charts, track.hour * HOUR)
     yield quiet or _unjudged(track, line)
 
 
@@ -170,22 +174,28 @@ def faults(frame: Frame, line: int, window: Window) -> tuple[Fault, ...]:
     )
 
 
-def _chart(track: Track, line: int) -> Judgement:
-    charts = track.charts
-    assert charts is not None  # noqa: S101 - the caller looked
+def chart_judgement(frame: Frame, arm: str, line: int, charts: Charts, end: float) -> Judgement:
+    """Judge a line by its chart.
+
+    Args:
+        frame: of the bundle.
+        arm: under which it answered.
+        line: of the frame.
+        charts: of all its lines, in the frame's order.
+        end: of the hour taken in last, seconds since 1970.
+    """
+    alarm = bool(charts.alarm[line])
     up = bool(charts.up[line] >= charts.down[line])
     sums = float(max(charts.up[line], charts.down[line]))
-    end = track.hour * 3600.0
     reason = (
         f"hourly values run {'above' if up else 'below'} those of the same hour over the last clean days "
         f"(CUSUM {sums:.1f}, limit {charts.limit:.1f}, in standard deviations)"
     )
-    side = track.frame.sides[line]
+    cause = Cause.DATA if frame.sides[line].subject == "feature" else Cause.MODEL
     return Judgement(
-        **_who(track.frame, track.arm, line), verdict=Verdict.WARN,
-        cause=Cause.DATA if side.subject == "feature" else Cause.MODEL, test="chart", effect=sums, line=charts.limit,
-        statistic=math.nan, p_value=math.nan, windows=(Span(end - 3600.0, end, 0),), rows=0, smallest_detectable=0.0,
-        reasons=(reason,),
+        **_who(frame, arm, line), verdict=Verdict.WARN if alarm else Verdict.OK, cause=cause if alarm else Cause.NONE,
+        test="chart", effect=sums, line=charts.limit, statistic=math.nan, p_value=math.nan,
+        windows=(Span(end - HOUR, end, 0),), rows=0, smallest_detectable=0.0, reasons=(reason,) if alarm else (),
     )  # fmt: skip
 
 
@@ -204,14 +214,18 @@ def _unjudged(track: Track, line: int) -> Judgement:
 
 
 def _system(track: Track) -> Iterator[Judgement]:
-    bundle = track.frame.bundle
     for health in track.system.health.values():
-        yield Judgement(
-            model=bundle.name, version=bundle.version, bundle=bundle.id, arm=track.arm, subject="system",
-            name=health.name, verdict=health.verdict, cause=health.cause, test=health.name, effect=health.effect,
-            line=health.line, statistic=float(health.events), p_value=health.p_value, windows=health.windows,
-            rows=health.windows[-1].rows if health.windows else 0, smallest_detectable=0.0, reasons=health.reasons,
-        )  # fmt: skip
+        yield system_judgement(track.frame.bundle, track.arm, health)
+
+
+def system_judgement(bundle: Bundle, arm: str, health: Health) -> Judgement:
+    """Put one test of the system's health in the form of a judgement."""
+    return Judgement(
+        model=bundle.name, version=bundle.version, bundle=bundle.id, arm=arm, subject="system",
+        name=health.name, verdict=health.verdict, cause=health.cause, test=health.name, effect=health.effect,
+        line=health.line, statistic=float(health.events), p_value=health.p_value, windows=health.windows,
+        rows=health.windows[-1].rows if health.windows else 0, smallest_detectable=0.0, reasons=health.reasons,
+    )  # fmt: skip
 
 
 def _who(frame: Frame, arm: str, line: int) -> dict[str, Any]:

@@ -166,6 +166,18 @@ class Panes:
     def _parted(self, keys: Collection[Key], first: int, at: int) -> tuple[Window, ...]:
         return (self._sum(keys, first, at), self._sum(keys, at, len(self._panes)))
 
+    def forget(self, bundle: str) -> None:
+        """Drop what a bundle counted; it counts no more."""
+        with self._lock:
+            for known in (self._given, self._totals):
+                for key in [key for key in known if key.bundle == bundle]:
+                    del known[key]
+            self._changed = {key for key in self._changed if key.bundle != bundle}
+            self._panes = [
+                dataclasses.replace(pane, totals={k: v for k, v in pane.totals.items() if k.bundle != bundle})
+                for pane in self._panes
+            ]
+
     def _sum(self, keys: Collection[Key], first: int, end: int) -> Window:
         """Panes `first` to before `end`."""
         panes = self._panes[first:end]

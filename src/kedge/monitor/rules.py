@@ -41,6 +41,7 @@ class Window:
     Attributes:
         span: when, and rows.
         words: the kernel's counts.
+        bounds: minima and maxima known when it ended, which bound its own; None where nobody will ask.
         measures: effects and tests.
         judged: [lines] enough rows.
         moved, far: [lines] significant and past the warning (critical) line.
@@ -56,6 +57,7 @@ class Window:
     far: NDArray[np.bool_]
     fault_p: NDArray[np.float64]
     broken: NDArray[np.bool_]
+    bounds: NDArray[np.float64] | None = None
 
     def share(self, fault: int) -> float:
         """Share of unusable values of one fault test."""
@@ -63,7 +65,9 @@ class Window:
         return int(self.measures.events[fault]) / trials if trials else 0.0
 
 
-def judge(frame: Frame, words: NDArray[np.int64], span: Span, level: float) -> Window:
+def judge(
+    frame: Frame, words: NDArray[np.int64], span: Span, level: float, bounds: NDArray[np.float64] | None = None
+) -> Window:
     """Apply the rules to one window.
 
     Args:
@@ -71,6 +75,7 @@ def judge(frame: Frame, words: NDArray[np.int64], span: Span, level: float) -> W
         words: what the kernel counted in the window.
         span: when that was.
         level: of all fault tests together, see `fault_level`.
+        bounds: minima and maxima known, for whoever stores the window's counts.
     """
     found = measure(frame, words)
     judged = found.rows >= frame.needed
@@ -86,6 +91,7 @@ def judge(frame: Frame, words: NDArray[np.int64], span: Span, level: float) -> W
         far=significant & (found.psi >= frame.critical),
         fault_p=fault_p,
         broken=fault_p <= level / tests,
+        bounds=bounds,
     )
 
 

@@ -50,6 +50,16 @@ class Running:
     drift: Drift | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class ChartedHour:
+    """The hour that the charts took in last: their state before it, hours since 1970, and its counts."""
+
+    before: bytes
+    hour: int
+    words: NDArray[np.int64]
+    bounds: NDArray[np.float64]
+
+
 @dataclass
 class Track:
     """One bundle and arm.
@@ -59,6 +69,10 @@ class Track:
         arm: under which it answers.
         start: when the first look was.
         charted: it has control charts.
+
+    Attributes:
+        looked: the window at which claims of changed units were renewed last.
+        charted_hour: what the charts took in last.
     """
 
     frame: Frame
@@ -67,6 +81,8 @@ class Track:
     charted: bool
     running: dict[str, Running] = field(init=False)
     charts: Charts | None = None
+    charted_hour: ChartedHour | None = None
+    looked: Window | None = None
     hour: int = 0
 
     def __post_init__(self) -> None:
@@ -75,12 +91,13 @@ class Track:
         self.running = {name: Running(rows, zero, self.start) for name, rows in SIZES.items()}
         self.units = Units(self.frame)
         self.system = System(self.frame.layout, SYSTEM_SHARE * budget)
-        self._fault_budget = FAULT_SHARE * budget / len(SIZES)
+        self._fault_budget = fault_budget(self.frame)
         self.totals: NDArray[np.int64] = zero
+        self.bounds: NDArray[np.float64] = np.zeros(0)
         self._hour_base: NDArray[np.int64] = zero
         self.hour = math.floor(self.start / HOUR)
         if self.charted and self.frame.sides:
-            self.charts = Charts([f"{side.subject} {side.name}" for side in self.frame.sides], CHART_SHARE * budget)
+            self.charts = charts_of(self.frame)
 
     def advance(self, counts: Counts, now: float) -> bool:
         """Take in totals (which never shrink) and judge every window that is full. Returns whether any was."""
@@ -90,8 +107,8 @@ class Track:
             self._hour_base = zero
             for running in self.running.values():
                 running.base = zero
-        self.totals = words
-        judged = self.system.advance(words, now)
+        self.totals, self.bounds = words, counts.bounds
+        judged = self.system.advance(counts, now)
         if not self.frame.sides:
             return judged
         for name, running in self.running.items():
@@ -100,15 +117,15 @@ class Track:
                 running.start = now
             elif rows >= running.rows:
                 span = Span(running.start, now, rows)
-                window = judge(
-                    self.frame, words - running.base, span, fault_level(self._fault_budget, now - running.start)
-                )
+                level = fault_level(self._fault_budget, now - running.start)
+                window = judge(self.frame, words - running.base, span, level, counts.bounds)
                 running.before, running.last = running.last, window
                 if running.before is not None:
                     running.drift = agree(self.frame, running.before, window)
                 running.base, running.start = words, now
                 if name == "fast":
                     self.units.look(window.words, window.moved)
+                    self.looked = window
                 judged = True
         return judged
 
@@ -116,7 +133,9 @@ class Track:
         """Close the hour's windows of the charts if a new hour began. Returns whether they were."""
         if self.charts is None or hour <= self.hour or not len(self.totals):
             return False
-        self.charts.step(self.hour, self._figures(self.totals - self._hour_base))
+        words = self.totals - self._hour_base
+        self.charted_hour = ChartedHour(self.charts.to_bytes(), self.hour, words, self.bounds)
+        self.charts.step(self.hour, figures(self.frame, words))
         self.hour, self._hour_base = hour, self.totals
         return True
 
@@ -128,12 +147,24 @@ class Track:
                 seen |= running.last.judged
         return int(seen.sum())
 
-    def _figures(self, words: NDArray[np.int64]) -> NDArray[np.float64]:
-        """What the charts follow: means of numeric lines in reference deviations, of all others JS*."""
-        found = measure(self.frame, words)
-        figures = found.js.copy()
-        for i, side in enumerate(self.frame.sides):
-            now = side.now(words)
-            if now is not None and side.moments is not None and side.moments.std > 0:
-                figures[i] = (now.mean - side.moments.mean) / side.moments.std
-        return np.where(found.rows >= CHART_ROWS, figures, np.nan)
+
+def fault_budget(frame: Frame) -> float:
+    """False alarms a day that the fault tests of windows of one size may give."""
+    return FAULT_SHARE * frame.bundle.serving.monitor.alarm_budget_per_day / len(SIZES)
+
+
+def charts_of(frame: Frame) -> Charts:
+    """Charts of every line, as they begin."""
+    budget = CHART_SHARE * frame.bundle.serving.monitor.alarm_budget_per_day
+    return Charts([f"{side.subject} {side.name}" for side in frame.sides], budget)
+
+
+def figures(frame: Frame, words: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What the charts follow of an hour: means of numeric lines in reference deviations, of all others JS*."""
+    found = measure(frame, words)
+    values = found.js.copy()
+    for i, side in enumerate(frame.sides):
+        now = side.now(words)
+        if now is not None and side.moments is not None and side.moments.std > 0:
+            values[i] = (now.mean - side.moments.mean) / side.moments.std
+    return np.where(found.rows >= CHART_ROWS, values, np.nan)

@@ -6,11 +6,15 @@ another unit. "What they were" is learnt from recent windows that made no such c
 
 from __future__ import annotations
 
+import io
+import zipfile
+import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from kedge.errors import SnapshotError
 from kedge.kernel.contract import OVERFLOW
 
 if TYPE_CHECKING:
@@ -72,6 +76,7 @@ CONVERSIONS: Final = (
     *_both_ways("units", "thousands", 1e-3),
     *_both_ways("units", "millions", 1e-6),
 )
+_MEMORY: Final = ("means", "deviations", "suspected", "held")
 _FACTOR: Final = np.array([item.factor for item in CONVERSIONS])[:, None]
 _SHIFT: Final = np.array([item.shift for item in CONVERSIONS])[:, None]
 _JUMP: Final = np.where(_SHIFT == 0, JUMP, SMALL_JUMP)
@@ -108,6 +113,7 @@ class Units:
         self._deviations = np.full((REMEMBERED, len(chosen)), np.nan)
         self._suspected = np.zeros(len(chosen), np.bool_)
         self._held = np.zeros(len(chosen), np.bool_)
+        self._before = self._state()
 
     def look(self, words: NDArray[np.int64], moved: NDArray[np.bool_]) -> None:
         """Take in a window and renew the claims.
@@ -118,6 +124,7 @@ class Units:
         """
         if not len(self._lines):
             return
+        self._before = self._state()
         slots = words[self._slots]
         n = slots.sum(axis=1)
         some = np.maximum(n, 1)
@@ -140,6 +147,41 @@ class Units:
         for memory, value in ((self._means, mean), (self._deviations, deviation)):
             memory[:-1, kept] = memory[1:, kept]
             memory[-1, kept] = value[kept]
+
+    def before(self) -> bytes:
+        """What was remembered before the last look, for `restore`."""
+        out = io.BytesIO()
+        texts = [f"{line} {text}" for line, text in sorted(self._before[-1].items())]
+        means, deviations, suspected, held, _ = self._before
+        np.savez_compressed(
+            out, claims=np.array(texts, np.str_), means=means, deviations=deviations, suspected=suspected, held=held
+        )
+        return out.getvalue()
+
+    def restore(self, memory: bytes) -> None:
+        """Go on from `before`.
+
+        Raises:
+            SnapshotError: these bytes are none of it, or of other features.
+        """
+        try:
+            with np.load(io.BytesIO(memory), allow_pickle=False) as arrays:
+                found = {name: arrays[name] for name in (*_MEMORY, "claims")}
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise SnapshotError("what was remembered of units is damaged") from error
+        means, deviations, suspected, held, _ = self._before
+        shapes = (means.shape, deviations.shape, suspected.shape, held.shape)
+        if tuple(found[name].shape for name in _MEMORY) != shapes:
+            raise SnapshotError("what was remembered of units is of other features")
+        self._means, self._deviations = found["means"].astype(np.float64), found["deviations"].astype(np.float64)
+        self._suspected, self._held = found["suspected"].astype(np.bool_), found["held"].astype(np.bool_)
+        pairs = (text.partition(" ") for text in found["claims"].tolist())
+        self.claims = {int(line): text for line, _, text in pairs}
+
+    def _state(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any], dict[int, str]]:
+        arrays = (self._means, self._deviations, self._suspected, self._held)
+        first, second, third, fourth = (array.copy() for array in arrays)
+        return first, second, third, fourth, dict(self.claims)
 
     def _converted(
         self, mean: NDArray[np.float64], deviation: NDArray[np.float64], moved: NDArray[np.bool_]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-Subject = Literal["feature", "prediction", "score", "confidence", "system"]
+Subject = Literal["feature", "prediction", "score", "confidence", "system", "outcomes"]
 
 
 class Verdict(Enum):

@@ -31,6 +31,7 @@ from kedge.metrics.server import MetricsServer
 from kedge.monitor.panes import Panes
 from kedge.plane import cells
 from kedge.plane.contract import Arm
+from kedge.rollout.durations import Timings
 from kedge.rollout.live import Live
 from kedge.rollout.view import View
 
@@ -82,10 +83,13 @@ def view(tmp_path_factory: pytest.TempPathFactory) -> View:
     snapshot = cells.encode({(bundle.id, Arm.LIVE, 1): cells.Cell(sketch.snapshot())})
     live = Live(bundle, None, 1, 5.0)  # type: ignore[arg-type] - no plane has loaded it
     plane: Any = SimpleNamespace(name="portable", snapshot=lambda: snapshot)
-    deployments: Any = SimpleNamespace(live=lambda: (live,), get=lambda _model: live)
+    timings = Timings()
+    for seconds in (20e-6, 50e-6, 2.0):
+        timings.publish.add(seconds)
+    rollouts: Any = SimpleNamespace(live=lambda: (live,), get=lambda _model: live, timings=lambda: timings)
     state = SimpleNamespace(ready=True)
     made = View(
-        plane=plane, kernel=kernel, store=store, deployments=deployments,
+        plane=plane, kernel=kernel, store=store, rollouts=rollouts,
         panes=Panes(lambda: 100.0), clock=lambda: 100.0, ready=lambda: state.ready,
     )  # fmt: skip
     made.test_state = state  # type: ignore[attr-defined]
@@ -130,6 +134,12 @@ def test_every_family_has_its_labels_and_values(get: Any) -> None:
     assert samples["kedge_requests_total", (("arm", "live"), ("code", "INVALID_ARGUMENT"), *who[1:])] == 2
     assert samples["kedge_run_seconds_count", who] == 1
     assert samples["kedge_run_seconds_sum", who] == pytest.approx(0.002, rel=0.01)
+    published = {
+        dict(labels)["le"]: value for (name, labels), value in samples.items() if "publish_s" in name and labels
+    }
+    assert [published[le] for le in ("1e-05", "2.5e-05", "5e-05", "1.0", "+Inf")] == [0, 1, 2, 2, 3]
+    assert samples["kedge_publish_seconds_sum", ()] == pytest.approx(2.00007)
+    assert samples["kedge_load_seconds_count", ()] == 0
     assert samples["kedge_ready", ()] == 1
     assert samples["kedge_start_time_seconds", ()] == 100
     drift = {labels for name, labels in samples if name == "kedge_feature_drift_psi"}

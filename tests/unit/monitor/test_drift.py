@@ -151,7 +151,11 @@ def test_what_moved_in_one_half_only_is_no_drift(bundle: Bundle, count: Count) -
     calm, moved = count(flights.rows(3000, 1)), count(flights.rows(3000, 2, temp=52.0))
     assert line(report(bundle, moved, moved), "temp").verdict is Verdict.CRITICAL
     assert line(report(bundle, moved, moved), "temp").windows == 2
-    assert line(report(bundle, calm, moved), "temp").verdict is Verdict.OK
+    for halves, said in (((moved, calm), drift.HALF[0]), ((calm, moved), drift.HALF[1])):
+        found = line(report(bundle, *halves), "temp")
+        assert found.psi > found.psi_warn
+        assert (found.verdict, found.reasons) == (Verdict.OK, (said,))
+    assert line(report(bundle, calm, calm), "temp").reasons == ()
     alone = line(report(bundle, moved), "temp")
     assert alone.verdict is Verdict.CRITICAL
     assert alone.reasons[-1] == drift.ONE_WINDOW

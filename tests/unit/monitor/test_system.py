@@ -37,7 +37,7 @@ class Traffic:
 
     def look(self, seconds: float = 1.0) -> None:
         self.now += seconds
-        self.system.advance(Counts.parse(self.sketch.snapshot(), self.layout).words, self.now)
+        self.system.advance(Counts.parse(self.sketch.snapshot(), self.layout), self.now)
 
     def verdict(self, name: str) -> Verdict:
         return self.system.health[name].verdict
