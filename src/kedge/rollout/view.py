@@ -26,20 +26,21 @@ if TYPE_CHECKING:
     from kedge.monitor.report import Report
     from kedge.monitor.verdict import Judgement
     from kedge.plane.contract import DataPlane, RouteTable
-    from kedge.rollout.live import Deployments, Live
+    from kedge.rollout.live import Live
+    from kedge.rollout.manager import Rollouts
 
 SERVED_ARMS: Final = ("live", "control", "canary", "pinned")
 """Arms whose answers reach a client: all but shadow."""
 
 
 class View:
-    """Live bundles, counts, drift and verdicts. Thread-safe.
+    """Live bundles, rollouts, counts, drift and verdicts. Thread-safe.
 
     Args:
         plane: whose counts.
         kernel: what counts them.
         store: where bundles that counted once are looked up.
-        deployments: what is live.
+        rollouts: what is live.
         panes: counts over time.
         clock: seconds since 1970.
         ready: whether the server takes new work.
@@ -52,7 +53,7 @@ class View:
         plane: DataPlane,
         kernel: Kernel,
         store: Store,
-        deployments: Deployments,
+        rollouts: Rollouts,
         panes: Panes,
         clock: Callable[[], float],
         ready: Callable[[], bool],
@@ -65,11 +66,12 @@ class View:
         self.started = clock()
         self._plane = plane
         self._store = store
-        self._deployments = deployments
+        self.rollouts = rollouts
         self._panes = panes
         self._ready = ready
         self._lock = threading.Lock()
         self._frames: dict[str, Frame] = {}
+        self._gone: frozenset[str] = frozenset()
         self.evaluator = Evaluator(clock, panes, self.frame, charts)
 
     def ready(self) -> bool:
@@ -78,7 +80,7 @@ class View:
 
     def table(self) -> RouteTable:
         """The route table in force."""
-        return self._deployments.table()
+        return self.rollouts.table()
 
     def stored(self) -> tuple[Bundle, ...]:
         """Every bundle in the store."""
@@ -90,7 +92,7 @@ class View:
 
     def live(self, model: str = "") -> tuple[Live, ...]:
         """Live bundles by model name; with `model` that one alone. Raises `NotLiveError`."""
-        return (self._deployments.get(model),) if model else self._deployments.live()
+        return (self.rollouts.get(model),) if model else self.rollouts.live()
 
     def bundle(self, identity: str) -> Bundle:
         """A bundle of the store."""
@@ -100,6 +102,8 @@ class View:
         """Everything counted since the server started, by bundle and arm; epochs are added up."""
         totals: dict[Key, Counts] = {}
         for (identity, arm, _), cell in cells.decode(self.snapshot()).items():
+            if identity in self._gone:
+                continue
             counts = Counts.parse(cell.counts, self.frame(identity).layout)
             key = Key(identity, arm.name.lower())
             totals[key] = totals[key] + counts if key in totals else counts
@@ -121,7 +125,7 @@ class View:
             NotLiveError: no such model is live.
             BundleError: its bundle carries no reference.
         """
-        live = self._deployments.get(model)
+        live = self.rollouts.get(model)
         if live.bundle.distributions is None:
             raise BundleError(
                 f"bundle {live.bundle.name} {live.bundle.version} carries no reference distributions, so there is no "
@@ -139,7 +143,7 @@ class View:
         Raises:
             NotLiveError: no such model is live.
         """
-        live = self._deployments.get(model)
+        live = self.rollouts.get(model)
         counts = self._panes.window([Key(live.bundle.id, arm) for arm in SERVED_ARMS], since).counts
         frame = self.frame(live.bundle.id)
         return None if counts is None else (frame, counts, measure(frame, counts.words))
@@ -156,10 +160,19 @@ class View:
         """
         return self.evaluator.judgements([live.bundle.id for live in self.live(model)])
 
+    def forget(self, identity: str) -> None:
+        """A bundle was deleted from the store: what it counted is of no interest any more, and cannot be read."""
+        with self._lock:
+            self._gone |= {identity}
+            self._frames.pop(identity, None)
+        self._panes.forget(identity)
+        self.evaluator.forget(identity)
+
     def frame(self, identity: str) -> Frame:
         """A bundle of the store, prepared for comparison."""
         with self._lock:
             known = self._frames.get(identity)
             if known is None:
                 known = self._frames[identity] = Frame.of(self._store.get(identity))
+                self._gone -= {identity}  # it was uploaded again
             return known

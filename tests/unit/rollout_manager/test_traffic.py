@@ -1,0 +1,329 @@
+"""Rollouts under real requests: what the evaluator and the watch do by themselves."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from kedge_testing.house import ANN, POISON, QUICK, House, native, portable
+from kedge_testing.serving import eventually
+
+from kedge.client import Client
+from kedge.plane.contract import Arm
+from kedge.plane.select import available
+from kedge.rollout import evaluating, faults, manager
+from kedge.rollout.recompute import recompute
+from kedge.rollout.states import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kedge.bundle.contents import Bundle
+    from kedge.rollout.reading import Baseline
+
+    Ask = Callable[..., list[str]]
+
+
+BOTH = pytest.mark.parametrize(
+    "house",
+    [
+        portable,
+        pytest.param(
+            native,
+            marks=pytest.mark.skipif("native" not in available(), reason="the native plane is not in this build"),
+        ),
+    ],
+    indirect=True,
+    ids=["portable", "native"],
+)
+
+
+@pytest.fixture
+def ask(house: House) -> Iterator[Ask]:
+    """Send requests of one row; returns the versions that answered."""
+    with Client(house.plane.start("127.0.0.1:0")) as client:
+
+        def send(count: int, distance: float = 500.0, temp: float = 40.0) -> list[str]:
+            row = {
+                "temp": np.array([[temp]], np.float32),
+                "distance": np.array([[distance]], np.float32),
+                "carrier": np.array([["UA"]], object),
+            }
+            return [client.infer("flights", row).model_version for _ in range(count)]
+
+        yield send
+
+
+def state_of(house: House, version: str) -> State:
+    return house.rollouts.bundles()[house.bundles[version]].state
+
+
+def test_a_canary_that_does_well_becomes_live_by_itself(house: House, ask: Ask) -> None:
+    house.live("1.0.0")
+    house.deploy("2.0.0", plan=QUICK)
+    assert set(ask(60)) == {"1.0.0", "2.0.0"}
+    house.rollouts.tick()
+    state = house.status()
+    assert state.rollout is not None
+    assert sum(state.rollout.units) == 60
+    assert min(state.rollout.units) > 0
+    assert "waits for 0s of 10s" in state.rollout.decision
+    seen = []
+    for _ in range(2):
+        house.now += 11
+        house.rollouts.tick()
+        seen.append(state_of(house, "2.0.0"))
+    assert seen == [State.BAKING, State.LIVE]
+    assert set(ask(10)) == {"2.0.0"}
+    assert str(house.status().last_good) == "flights 1.0.0"
+    record = next(r for r in house.records() if r.next_state == "BAKING")
+    assert record.actor.name == "kedge"
+    assert {reading["guard"] for reading in record.details["readings"]} >= {"errors", "invalid", "sample_ratio"}
+    assert house.verify().ok
+
+
+@BOTH
+def test_a_canary_that_does_harm_is_rolled_back_with_the_numbers_to_recompute_it(house: House, ask: Ask) -> None:
+    house.live("1.0.0")
+    house.deploy("brittle", plan=QUICK)
+    ask(80, distance=POISON)
+    house.rollouts.tick()
+    assert state_of(house, "brittle") is State.QUARANTINED
+    assert set(ask(10)) == {"1.0.0"}
+    decided = next(r for r in house.records() if r.action == "rollout.rollback_decided")
+    assert decided.verdict is not None
+    assert (decided.verdict.test, decided.verdict.decision) == ("invalid", "harm")
+    numbers = next(r["numbers"] for r in decided.details["readings"] if r["guard"] == "invalid")
+    proof = recompute(numbers)
+    assert proof.log_e is not None
+    assert decided.verdict.e_value == repr(float(np.exp(proof.log_e)))
+    assert "invalid outputs" in decided.rationale
+    assert [notice.kind for notice in house.notices] == ["rolled back"]
+
+
+@BOTH
+def test_three_good_rows_that_come_out_bad_are_enough(house: House, ask: Ask) -> None:
+    house.live("1.0.0")
+    house.deploy("brittle", plan=QUICK)
+    ask(40, temp=float("nan"))
+    house.rollouts.watch()
+    assert state_of(house, "brittle") is State.CANARY
+    handle = house.rollouts._desk.residents.handles[house.bundles["brittle"]]
+    while len(house.plane.suspects(handle)) < faults.ROWS:
+        ask(1, distance=POISON)
+    house.rollouts.watch()
+    assert state_of(house, "brittle") is State.QUARANTINED
+    decided = next(r for r in house.records() if r.action == "rollout.rollback_decided")
+    assert decided.verdict is not None
+    assert decided.verdict.test == "finite output"
+    assert decided.verdict.n is not None
+    assert decided.verdict.n >= faults.ROWS
+    assert "flights 1.0.0 answers them with finite values" in decided.rationale
+
+
+def test_a_live_bundle_goes_back_too_where_the_last_good_one_does_better(house: House, ask: Ask) -> None:
+    house.live("1.0.0", "brittle")
+    ask(5, distance=POISON)
+    eventually(lambda: (house.rollouts.watch(), state_of(house, "brittle") is State.QUARANTINED)[1])
+    assert set(ask(5, distance=POISON)) == {"1.0.0"}
+
+
+def test_rows_that_no_bundle_can_take_condemn_none(house: House, ask: Ask) -> None:
+    house.live("brittle")
+    handle = house.rollouts._desk.residents.handles[house.bundles["brittle"]]
+    ask(5, distance=POISON)
+    eventually(lambda: len(house.plane.suspects(handle)) >= faults.ROWS)
+    house.rollouts.watch()
+    assert state_of(house, "brittle") is State.LIVE, "nothing warm does better"
+
+
+def test_a_row_is_judged_by_the_schema(house: House) -> None:
+    house.live("1.0.0")
+    bundle: Bundle = house.rollouts.get("flights").bundle
+    limited = [
+        feature.model_copy(update={"valid": feature.valid.model_copy(update={"min": 0.0, "max": 100.0})})
+        if feature.name == "temp"
+        else feature
+        for feature in bundle.schema.features
+    ]
+    strict: Any = type("B", (), {"schema": bundle.schema.model_copy(update={"features": tuple(limited)})})
+
+    def row(temp: float) -> dict[str, Any]:
+        return {"temp": np.array([[temp]], np.float32), "carrier": np.array([["UA"]], object)}
+
+    assert faults.valid(strict, row(50.0))
+    assert not faults.valid(strict, row(101.0))
+    assert not faults.valid(strict, row(-1.0))
+    assert not faults.valid(strict, row(float("nan")))
+    assert not faults.valid(strict, row(float("inf")))
+
+
+def test_a_step_that_asks_for_a_person_tells_one_and_waits(house: House) -> None:
+    house.live("1.0.0")
+    house.deploy("2.0.0", plan={"steps": [QUICK["steps"][0] | {"approval": True}]})
+    house.now += 11
+    for _ in range(3):
+        house.rollouts.tick()
+    assert state_of(house, "2.0.0") is State.CANARY
+    assert [notice.kind for notice in house.notices] == ["held"]
+    assert "waiting for a person to say 'promote'" in house.notices[0].words
+    house.rollouts.promote("flights", by=ANN)
+    assert state_of(house, "2.0.0") is State.BAKING
+
+
+def test_a_deadline_pauses_and_says_what_was_found(house: House) -> None:
+    house.live("1.0.0")
+    house.deploy("2.0.0", plan={"deadline": "1h"})
+    house.now += 3601
+    house.rollouts.tick()
+    state = house.status()
+    assert state.rollout is not None
+    assert (state.rollout.state, state.rollout.held) == (State.PAUSED, State.CANARY)
+    assert "the rollout's deadline of 1h has passed" in house.notices[0].words
+    house.rollouts.resume("flights", by=ANN)
+    house.rollouts.tick()
+    assert state_of(house, "2.0.0") is State.CANARY, "deadlines count from there"
+
+
+def test_an_evaluator_that_stops_holds_the_canary_and_tells_somebody(house: House) -> None:
+    house.live("1.0.0")
+    house.deploy("2.0.0", plan=QUICK)
+    house.rollouts.tick()
+    for seconds in (0, evaluating.DEAD_SECONDS - 1):
+        house.now += seconds
+        house.rollouts.watch()
+        assert state_of(house, "2.0.0") is State.CANARY
+    house.now += 1
+    house.rollouts.watch()
+    assert state_of(house, "2.0.0") is State.PAUSED
+    assert [(n.kind, n.words[:24]) for n in house.notices] == [("held", evaluating.UNSEEN[:24])]
+
+
+def test_a_rollout_that_cannot_be_evaluated_is_held_and_others_go_on(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.live("1.0.0", "other")
+    house.deploy("2.0.0", plan=QUICK)
+    monkeypatch.setattr(evaluating, "read", lambda *_, **__: (_ for _ in ()).throw(ZeroDivisionError("in a guard")))
+    house.rollouts.watch()
+    with caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            house.now += 5
+            house.rollouts.tick()
+            house.rollouts.watch()
+    assert [record.message for record in caplog.records] == ["a rollout cannot be evaluated"], "said once"
+    assert state_of(house, "2.0.0") is State.PAUSED
+
+
+def test_an_evaluator_that_hangs_is_told_of_without_its_lock(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.live("1.0.0")
+    house.deploy("2.0.0", plan=QUICK)
+    house.rollouts.tick()
+    monkeypatch.setattr(manager, "PATIENCE", 0.01)
+    held, done = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        with house.rollouts._desk.lock:
+            held.set()
+            done.wait(30.0)
+
+    hanging = threading.Thread(target=hang)
+    hanging.start()
+    held.wait(30.0)
+    house.now += evaluating.DEAD_SECONDS
+    house.rollouts.watch()
+    done.set()
+    hanging.join()
+    assert [notice.kind for notice in house.notices] == ["held"]
+
+
+@BOTH
+def test_a_shadow_answers_nobody_and_is_compared(house: House, ask: Ask) -> None:
+    house.live("1.0.0")
+    house.deploy("2.0.0", strategy="shadow")
+    assert set(ask(30)) == {"1.0.0"}
+
+    def compared() -> int:
+        house.rollouts.tick()
+        known = house.rollouts._desk.gatherings["flights"].shadow()
+        return 0 if known is None else known.compared
+
+    eventually(lambda: compared() == 30)
+    state = house.status()
+    assert state.rollout is not None
+    readings = {reading.guard: reading for reading in state.rollout.readings}
+    assert readings["disagreement"].n == 30
+    house.rollouts.promote("flights", by=ANN)
+    (route,) = house.rollouts.table().routes
+    assert [arm.arm for arm in route.arms] == [Arm.CANARY, Arm.CONTROL]
+    assert route.shadow is None
+
+
+def test_what_is_slow_is_frozen_when_arms_are_first_compared(house: House, ask: Ask) -> None:
+    house.live("1.0.0")
+    ask(150)
+    house.deploy("2.0.0")
+    (first,) = house.rollouts.table().routes
+    assert first.slow_ns[0] > 0
+    assert first.slow_ns[5] == 0
+    ask(50)
+    house.rollouts.promote("flights", by=ANN)
+    (second,) = house.rollouts.table().routes
+    assert second.slow_ns == first.slow_ns
+    rollout = house.rollouts._desk.books.models["flights"].rollout
+    assert rollout is not None
+    assert rollout.baseline.blind == frozenset()
+    assert rollout.baseline.together["slow"] >= 1
+
+
+def test_a_control_that_had_no_traffic_is_frozen_at_a_later_step(house: House, ask: Ask) -> None:
+    house.live("1.0.0")
+    house.deploy("2.0.0")
+
+    def baseline() -> Baseline:
+        rollout = house.rollouts._desk.books.models["flights"].rollout
+        assert rollout is not None
+        return rollout.baseline
+
+    assert (baseline().blind, baseline().since) == ({"slow"}, {})
+    ask(400)
+    house.rollouts.promote("flights", by=ANN)
+    assert (baseline().blind, baseline().since) == (frozenset(), {"slow": 1})
+    house.rollouts.promote("flights", by=ANN)
+    house.close()
+    house.open()
+    assert baseline().since == {"slow": 1}
+
+
+@BOTH
+def test_no_request_is_lost_while_operators_do_what_they_like(house: House, ask: Ask) -> None:
+    house.live("1.0.0")
+    ended, answered, trouble = threading.Event(), [0], []
+
+    def load() -> None:
+        try:
+            while not ended.is_set():
+                answered[0] += len(ask(5))
+        except Exception as error:  # noqa: BLE001 - whatever a client would see
+            trouble.append(error)
+
+    asking = threading.Thread(target=load)
+    asking.start()
+    try:
+        for _ in range(3):
+            house.deploy("2.0.0", plan=QUICK)
+            for command in ("pause", "resume", "promote", "rollback"):
+                getattr(house.rollouts, command)("flights", by=ANN)
+                house.rollouts.tick()
+            house.rollouts.clear_quarantine(house.bundles["2.0.0"], by=ANN)
+            house.deploy("2.0.0", strategy="swap")
+            house.rollouts.rollback("flights", by=ANN)
+            house.rollouts.clear_quarantine(house.bundles["2.0.0"], by=ANN)
+    finally:
+        ended.set()
+        asking.join()
+    assert trouble == []
+    assert answered[0] > 0
