@@ -26,7 +26,7 @@ MAX_CONFIG_BYTES: Final = 1024 * 1024
 """Of the settings file: it is read whole."""
 MAX_UNIX_PATH: Final = 107
 """Bytes of a unix socket's path that the kernel's sockaddr_un has room for."""
-FILE_ONLY: Final = frozenset({"alerts"})
+FILE_ONLY: Final = frozenset({"admin_auth", "alerts", "audit"})
 """Settings with a structure, which neither a flag nor a variable can give."""
 
 
@@ -90,6 +90,20 @@ Listen = Annotated[Address, BeforeValidator(_address)]
 PlaneName = Literal["auto", "native", "portable"]
 KernelName = Literal["auto", "native", "numba", "reference"]
 LogFormat = Literal["text", "json"]
+RoleName = Literal["viewer", "operator", "deployer", "admin"]
+"""Of callers of the admin port, from the least to the most allowed."""
+
+
+class AdminAuth(BaseModel):
+    """Section ``admin_auth``: what callers with a client certificate may do.
+
+    Attributes:
+        certificates: role by a name (subject alternative or common) in a certificate that `admin_tls_client_ca` signed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    certificates: dict[Annotated[str, Field(pattern=r"^\P{Cc}+$", max_length=256)], RoleName] = {}
 
 
 class Settings(BaseModel):
@@ -105,8 +119,15 @@ class Settings(BaseModel):
         drain_timeout: seconds that requests under way have to finish.
         log_format: ``text`` for people, ``json`` for machines; always on standard error.
         tls_cert, tls_key, tls_client_ca: PEM files for the data port; a client CA makes it mutual TLS.
+        admin_tls_cert, admin_tls_key, admin_tls_client_ca: the same for the admin port; certificates that the CA signed
+            have the roles that `admin_auth` gives their names.
+        admin_tokens: file of callers known by a bearer token, as `kedge token new` writes it.
+        admin_auth: section of the file.
+        retain: bundles of a model that were live before its last good one and stay in the store.
         alerts: section of the file, as YAML gave it, for `kedge.alerts.settings.parse`; it may hold what is secret by
             mistake, so that nothing here quotes it.
+        policy: signing policy that bundles must meet to come in, to be loaded and to be deployed.
+        audit: section of the file, as YAML gave it, for `kedge.audit.settings.parse`.
         config: the file itself, for messages.
     """
 
@@ -126,20 +147,37 @@ class Settings(BaseModel):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
+    admin_tls_cert: Path | None = None
+    admin_tls_key: Path | None = None
+    admin_tls_client_ca: Path | None = None
+    admin_tokens: Path | None = None
+    admin_auth: AdminAuth = AdminAuth()
+    retain: int = Field(default=3, ge=0, le=1000)
     alerts: Any = None
+    policy: Path | None = None
+    audit: Any = None
     config: Path | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
-        if not self.admin.loopback:
+        if not self.admin.loopback and not (self.admin_tls_cert and (self.admin_tokens or self.admin_tls_client_ca)):
             raise ValueError(
-                f"the admin port has no authentication yet, so it listens on loopback or a unix socket only, not on "
-                f"'{self.admin}'; reach it through a tunnel"
+                f"the admin port listens on '{self.admin}' only with TLS (admin_tls_cert, admin_tls_key) and "
+                "authentication (admin_tokens or admin_tls_client_ca); without them on loopback or a unix socket"
             )
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key go together: give both or neither")
-        if self.tls_client_ca is not None and self.tls_cert is None:
-            raise ValueError("tls_client_ca needs tls_cert and tls_key as well")
+        for port in ("", "admin_"):
+            cert, key, client_ca = (getattr(self, f"{port}tls_{name}") for name in ("cert", "key", "client_ca"))
+            if (cert is None) != (key is None):
+                raise ValueError(f"{port}tls_cert and {port}tls_key go together: give both or neither")
+            if client_ca is not None and cert is None:
+                raise ValueError(f"{port}tls_client_ca needs {port}tls_cert and {port}tls_key as well")
+        if self.admin_tls_client_ca is not None and not (self.admin_auth.certificates or self.admin_tokens):
+            raise ValueError(
+                "admin_tls_client_ca lets nobody in by itself: give certificates a role under admin_auth in --config, "
+                "or tokens in admin_tokens"
+            )
+        if self.admin_auth.certificates and self.admin_tls_client_ca is None:
+            raise ValueError("certificates of admin_auth need admin_tls_client_ca, which says who may sign them")
         return self
 
 
@@ -219,6 +257,8 @@ def _explain(error: ValidationError, given: Mapping[str, _Given]) -> str:
     name = str(first["loc"][0]) if first["loc"] else ""
     if name in given:
         value = given[name].value
+        if isinstance(value, dict):  # a section: say which line of it
+            return ".".join((given[name].source, *map(str, first["loc"][1:]))) + f": {message}"
         return (
             f"{given[name].source}: {message}"
             if str(value) in message

@@ -1,131 +1,148 @@
-"""`kedge.v1.Admin`: each method reads from the `View` and writes a message."""
+"""The admin port: `kedge.v1.Admin` and `kedge.v1.Audit` on one address, behind one door."""
 
 from __future__ import annotations
 
-import logging
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import grpc
 
-import kedge
-from kedge.admin.messages import drift_message
-from kedge.admin.watch import WATCHERS, Watch
-from kedge.errors import Code, ConfigError, KedgeError
-from kedge.proto import admin as pb
+from kedge.admin import audit, bundles, events, handlers, outcomes, watch
+from kedge.admin.access import ADMIN, AUDIT, OUTCOMES, Access
+from kedge.admin.commands import Commands
+from kedge.admin.questions import Questions
+from kedge.admin.recommend import Recommendations
+from kedge.admin.refusals import Refusals
+from kedge.admin.uploads import Uploads
+from kedge.errors import ConfigError
+from kedge.rollout.state import DATABASE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Sequence
 
+    from kedge.audit.record import Draft
+    from kedge.bundle.contents import Bundle
+    from kedge.bundle.store import Store
     from kedge.config import Address
+    from kedge.kernel.contract import Kernel
+    from kedge.monitor.outcomes.report import OutcomesReport
+    from kedge.monitor.verdict import Judgement
+    from kedge.plane.contract import DataPlane, Tls
+    from kedge.rollout.manager import Rollouts
     from kedge.rollout.view import View
 
-SERVICE: Final = "kedge.v1.Admin"
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
-"""Of a question; no method takes more than a few names."""
-THREADS: Final = 4
-"""For questions; every watcher of verdicts holds one more."""
+"""Of a message: a chunk of an upload or its attestations, and what frames them."""
+THREADS: Final = 16
+"""For questions and commands; every stream holds one more. A deployment holds one for seconds, and status and rollback
+must not wait for it."""
+CALLS: Final = 256
+"""At a time, those that wait for a thread included; more are refused at once."""
+STREAMS: Final = bundles.UPLOADERS + events.WATCHERS + audit.WATCHERS + watch.WATCHERS
+PROBE_MS: Final = 30_000
+"""Between two pings to a silent client; one that vanished frees its thread after about twice that."""
 
-log = logging.getLogger(__name__)
-_STATUS: Final = {status.value[0]: status for status in grpc.StatusCode}
+
+@dataclass(frozen=True)
+class Parts:
+    """What the port asks and tells.
+
+    Attributes:
+        view: counts and verdicts.
+        rollouts: what is deployed.
+        store: of bundles.
+        plane, kernel: run and count what advice rests on.
+        state: the state directory.
+        admit: takes an archive into the store, if it may come in.
+        append: to the audit log.
+        outcomes: what labels say of a model, or of all; see `kedge.admin.outcomes`.
+        labelled: verdicts on them; see `Watch`.
+    """
+
+    view: View
+    rollouts: Rollouts
+    store: Store
+    plane: DataPlane
+    kernel: Kernel
+    state: Path
+    admit: Callable[[Path], Bundle]
+    append: Callable[[Draft], object]
+    outcomes: Callable[[str], Sequence[OutcomesReport]] = lambda _: ()
+    labelled: Callable[[], Sequence[Judgement]] = tuple
 
 
 class AdminServer:
     """Serves the admin port until stopped.
 
     Args:
-        address: loopback or a unix socket; `kedge.config` refuses others.
-        view: what the answers are made of.
+        address: off loopback only with `tls` and callers in `access`; `kedge.config` refuses others.
+        parts: what the answers are made of.
+        access: who may call what.
+        tls: for the port; with a client CA every caller needs a certificate.
 
     Raises:
-        ConfigError: the address cannot be listened on.
+        ConfigError: the address cannot be listened on, or the certificates do not fit.
     """
 
-    def __init__(self, address: Address, view: View) -> None:
-        self._view = view
-        options = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES))
-        self._server = grpc.server(ThreadPoolExecutor(THREADS + WATCHERS, "kedge-admin"), options=options)
-        methods: dict[str, tuple[Callable[[Any], Any], Any]] = {
-            "GetStatus": (self.status, pb.GetStatusRequest),
-            "GetDriftReport": (self.drift, pb.GetDriftReportRequest),
+    def __init__(self, address: Address, parts: Parts, access: Access, tls: Tls | None = None) -> None:
+        options = (
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.keepalive_time_ms", PROBE_MS),
+            ("grpc.keepalive_timeout_ms", PROBE_MS),
+        )
+        threads = ThreadPoolExecutor(THREADS + STREAMS, "kedge-admin")
+        self._server = grpc.server(threads, options=options, maximum_concurrent_rpcs=CALLS)
+        self._streams = (
+            watch.Watch(parts.view, parts.labelled),
+            events.Events(parts.rollouts),
+            audit.Audit(parts.state / DATABASE),
+        )
+        verdicts, happened, logged = self._streams
+        uploads = Uploads(parts.state, parts.view.clock)
+        asked = {
+            **Questions(parts.view, parts.rollouts).methods(),
+            **Recommendations(parts.rollouts, parts.store, parts.plane, parts.kernel).methods(),
+            **Commands(parts.rollouts, parts.store).methods(),
+            **bundles.Bundles(parts.store, parts.rollouts, uploads, parts.admit, parts.append).methods(),
+            **verdicts.methods(),
+            **happened.methods(),
         }
-        handlers = {name: _handler(call, request) for name, (call, request) in methods.items()}
-        self._watch = Watch(view)
-        handlers["WatchVerdicts"] = _stream_handler(self._watch.stream, pb.WatchVerdictsRequest)
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        labels = outcomes.OutcomeReports(parts.outcomes, parts.view.clock)
+        refusals = Refusals(parts.append, parts.view.clock)
+        self._server.add_generic_rpc_handlers(
+            (
+                handlers.service(ADMIN, asked, access, refusals),
+                handlers.service(AUDIT, logged.methods(), access, refusals),
+                handlers.service(OUTCOMES, labels.methods(), access, refusals),
+            )
+        )
         try:
-            port = self._server.add_insecure_port(str(address))
+            if tls is None:
+                port = self._server.add_insecure_port(str(address))
+            else:
+                port = self._server.add_secure_port(str(address), _credentials(tls))
         except RuntimeError as error:
             raise ConfigError(f"--admin: cannot listen on {address}: {_why(error)}") from error
+        if port == 0 and address.path is None:
+            raise ConfigError("--admin-tls-cert, --admin-tls-key: these do not make a TLS server; is it one pair?")
+        if address.path is not None:  # whoever may open it is taken for its owner
+            Path(address.path).chmod(0o600)
         self.address = str(address if address.path is not None else type(address)(address.host, port))
         self._server.start()
 
     def stop(self, grace: float = 1.0) -> None:
         """Refuse new calls and give those under way `grace` seconds."""
-        self._watch.stop()
+        for streams in self._streams:
+            streams.stop()
         self._server.stop(grace).wait()
 
-    def status(self, request: pb.GetStatusRequest) -> pb.ServerStatus:
-        """Answer GetStatus."""
-        view = self._view
-        totals = view.totals()
-        answer = pb.ServerStatus(
-            kedge_version=kedge.__version__,
-            plane=view.plane,
-            kernel=view.kernel,
-            kernel_isa=view.kernel_isa,
-            uptime_seconds=max(0.0, view.clock() - view.started),
-            ready=view.ready(),
-        )
-        for live in view.live(request.model):
-            model = answer.models.add(
-                model=live.bundle.name,
-                version=live.bundle.version,
-                bundle=live.bundle.id,
-                epoch=live.epoch,
-                live_since=live.since,
-                has_reference=live.bundle.distributions is not None,
-            )
-            for key, counts in totals.items():
-                if key.bundle == live.bundle.id:
-                    model.rows += counts.rows
-                    for code, count in enumerate(counts.status.tolist()):
-                        if count:
-                            model.requests[code] += count
-        return answer
 
-    def drift(self, request: pb.GetDriftReportRequest) -> pb.DriftReport:
-        """Answer GetDriftReport."""
-        return drift_message(self._view.drift(request.model, request.since))
-
-
-def _handler(call: Callable[[Any], Any], request: Any) -> Any:
-    def answer(message: Any, context: grpc.ServicerContext) -> Any:
-        try:
-            return call(message)
-        except KedgeError as error:
-            context.abort(_STATUS[error.code.value], str(error))
-        except Exception:
-            log.exception("an admin call failed")
-            context.abort(_STATUS[Code.INTERNAL.value], "internal fault; the server's log says more")
-
-    return grpc.unary_unary_rpc_method_handler(
-        answer, request_deserializer=request.FromString, response_serializer=lambda reply: reply.SerializeToString()
-    )
-
-
-def _stream_handler(call: Callable[[Any, Callable[[], bool]], Iterator[Any]], request: Any) -> Any:
-    def answer(message: Any, context: grpc.ServicerContext) -> Any:
-        try:
-            yield from call(message, context.is_active)
-        except KedgeError as error:
-            context.abort(_STATUS[error.code.value], str(error))
-        except Exception:
-            log.exception("an admin stream failed")
-            context.abort(_STATUS[Code.INTERNAL.value], "internal fault; the server's log says more")
-
-    return grpc.unary_stream_rpc_method_handler(
-        answer, request_deserializer=request.FromString, response_serializer=lambda reply: reply.SerializeToString()
+def _credentials(tls: Tls) -> grpc.ServerCredentials:
+    return grpc.ssl_server_credentials(
+        ((tls.key, tls.certificate),), tls.client_ca, require_client_auth=tls.client_ca is not None
     )
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from typing import TYPE_CHECKING, Final
 
+from kedge.admin.handlers import Method, Places
 from kedge.admin.messages import standing_message
-from kedge.errors import Code, RequestError
 from kedge.proto import admin as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from kedge.admin.handlers import Call
+    from kedge.monitor.verdict import Judgement
     from kedge.rollout.view import View
 
 WATCHERS: Final = 8
@@ -26,38 +27,39 @@ class Watch:
 
     Args:
         view: what is watched.
+        labelled: verdicts on outcomes, which are renewed every few seconds; it must not block.
     """
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, labelled: Callable[[], Sequence[Judgement]] = tuple) -> None:
         self._view = view
-        self._free = threading.BoundedSemaphore(WATCHERS)
+        self._labelled = labelled
+        self._places = Places(WATCHERS, "watch verdicts")
         self._stopped = threading.Event()
+
+    def methods(self) -> dict[str, Method]:
+        """By name."""
+        return {"WatchVerdicts": Method(pb.WatchVerdictsRequest, self.stream, streams=True)}
 
     def stop(self) -> None:
         """End every stream within a second."""
         self._stopped.set()
 
-    def stream(self, request: pb.WatchVerdictsRequest, active: Callable[[], bool]) -> Iterator[pb.Verdicts]:
-        """Messages until `active` says no.
-
-        Raises:
-            NotLiveError: no such model is live.
-            RequestError: too many watch already.
-        """
-        if not self._free.acquire(blocking=False):
-            raise RequestError(Code.RESOURCE_EXHAUSTED, f"{WATCHERS} watch verdicts already; end one of them first")
-        with contextlib.ExitStack() as held:
-            held.callback(self._free.release)
-            yield from self._messages(request.model, active)
+    def stream(self, request: pb.WatchVerdictsRequest, call: Call) -> Iterator[pb.Verdicts]:
+        """Answer WatchVerdicts."""
+        with self._places.one():
+            yield from self._messages(request.model, call.active)
 
     def _messages(self, model: str, active: Callable[[], bool]) -> Iterator[pb.Verdicts]:
         evaluator, version, known = self._view.evaluator, -1, dict[tuple[str, str, str, str], pb.Standing]()
+        labelled: Sequence[Judgement] = ()
         while active() and not self._stopped.is_set():
-            now = evaluator.wait(version, PATIENCE)
-            if now == version:
+            now, labels = evaluator.wait(version, PATIENCE), self._labelled()
+            if (now, labels) == (version, labelled):
                 continue
-            first, version = version < 0, now
-            found = {item.key: standing_message(item) for item in self._view.verdicts(model)}
+            first, version, labelled = version < 0, now, labels
+            live = {live.bundle.id for live in self._view.live(model)}
+            said = (*self._view.verdicts(model), *(item for item in labels if item.bundle in live))
+            found = {item.key: standing_message(item) for item in said}
             complete = first or not known.keys() <= found.keys()
             changed = [item for key, item in found.items() if complete or _differs(known.get(key), item)]
             known = found

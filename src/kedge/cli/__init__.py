@@ -25,13 +25,25 @@ class Entry:
 COMMANDS: Final[dict[str, Entry]] = {
     "demo": Entry(("demo",), "See the main job on real data, start to finish."),
     "bundle": Entry(
-        ("bundle", "bundle_build", "bundle_sign", "bundle_attest"), "Build, verify, sign, inspect and compare bundles."
+        ("bundle", "bundle_build", "bundle_sign", "bundle_attest", "bundle_card", "bundle_lineage"),
+        "Build, verify, sign, inspect and compare bundles.",
     ),
     "serve": Entry(("serve",), "Serve bundles over gRPC and watch them."),
+    "deploy": Entry(("deploy",), "Bring a bundle into service by a rollout."),
+    "promote": Entry(("promote",), "Go to the next step of a rollout now."),
+    "pause": Entry(("pause",), "Hold a rollout where it is."),
+    "resume": Entry(("resume",), "Go on with a paused rollout."),
+    "abort": Entry(("abort",), "End a rollout and set its candidate aside."),
+    "rollback": Entry(("rollback",), "Serve a known-good bundle again, at once."),
     "predict": Entry(("predict",), "Send the rows of a file to a server."),
-    "status": Entry(("status",), "Show what a server is serving."),
+    "outcomes": Entry(("outcomes",), "Report labels of predictions, and show what they say."),
+    "status": Entry(("status",), "Show what a server is serving and how rollouts stand."),
+    "events": Entry(("events",), "Show what happened to models."),
+    "bundles": Entry(("bundles",), "List, upload and delete the bundles of a server."),
+    "quarantine": Entry(("quarantine",), "List and clear bundles that were rolled back."),
     "drift": Entry(("drift",), "Compare what was served with a model's reference."),
-    "audit": Entry(("audit",), "Read, verify and export the audit log."),
+    "audit": Entry(("audit", "audit_replay", "audit_rotate"), "Read, verify, replay and export the audit log."),
+    "token": Entry(("token",), "Make and revoke tokens for the admin port."),
     "keygen": Entry(("keygen",), "Make a key pair to sign bundles with."),
     "doctor": Entry(("doctor",), "Check this installation and say what it would use."),
 }

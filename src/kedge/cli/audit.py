@@ -13,6 +13,7 @@ from kedge.audit import canonical, files
 from kedge.audit import export as packing
 from kedge.audit import policy as policies
 from kedge.audit import verify as verification
+from kedge.audit.counts import COUNTS, CountStore
 from kedge.audit.errors import AuditError, KeyFileError
 from kedge.audit.merkle import leaf_hash
 from kedge.audit.note import Verifier
@@ -108,9 +109,12 @@ def export(
     ] = None,
     key: PinnedKey = None,
     checkpoints: Checkpoints = None,
+    with_counts: Annotated[
+        bool, typer.Option("--counts/--no-counts", help="Whether the counts that verdicts were judged on come along.")
+    ] = True,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write an evidence pack: records, checkpoints, proofs, keys, manifests, and a program that verifies them.
+    """Write an evidence pack: records, checkpoints, proofs, keys, manifests, counts, and a program that verifies them.
 
     A log that does not verify is not exported.
     """
@@ -120,7 +124,14 @@ def export(
         report = _verified(log, state, key, second, None, quiet=as_json)
         with progress("packing", report.size, quiet=as_json) as step:
             missing = packing.export(
-                log, report, output, store=state / STORE, second=second.lines(), policy=rules, advance=step.advance
+                log,
+                report,
+                output,
+                store=state / STORE,
+                second=second.lines(),
+                policy=rules,
+                counts=CountStore(state / COUNTS) if with_counts else None,
+                advance=step.advance,
             )
     facts = {"path": str(output), "size": report.size, "root": report.root.hex(), "bundles_missing": list(missing)}
     text = f"[green]exported[/green] {report.size} records to {escape(str(output))}, root {report.root.hex()}"

@@ -48,14 +48,14 @@ def verify(
 @app.command(epilog=examples("kedge bundle inspect flights-late-1.0.0.kedge"))
 def inspect(bundle: Archive, as_json: JsonFlag = False) -> None:
     """Show what a bundle is, takes, gives and was measured to do."""
-    with _read(bundle, quiet=as_json) as opened:
+    with read(bundle, quiet=as_json) as opened:
         emit(bundle_text.document(opened), *bundle_text.tables(opened), as_json=as_json)
 
 
 @app.command(epilog=examples("kedge bundle diff flights-late-1.0.0.kedge flights-late-1.1.0.kedge"))
 def diff(first: Archive, second: Archive, as_json: JsonFlag = False) -> None:
     """Show what differs between two bundles; exit 0 if nothing does, 1 if something does."""
-    with _read(first, quiet=as_json) as one, _read(second, quiet=as_json) as two:
+    with read(first, quiet=as_json) as one, read(second, quiet=as_json) as two:
         same = one.id == two.id
         sections = () if same else differences.compare(one, two)
         payload = {"same": same, "first": one.id, "second": two.id, "sections": bundle_text.changes(sections)}
@@ -74,7 +74,8 @@ def _verdict(file: Path, policy: Path | None, *, quiet: bool) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _read(path: Path, *, quiet: bool) -> Iterator[Bundle]:
+def read(path: Path, *, quiet: bool) -> Iterator[Bundle]:
+    """A bundle opened and checked, with a progress bar, for the time of a `with` block. Raises `BundleError`."""
     with contextlib.ExitStack() as stack:
         with opening.naming(path):
             bundle = stack.enter_context(_open(path, quiet=quiet))

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 from rich.markup import escape
 
-from kedge.audit import canonical, gate, keys, sidecars
+from kedge.audit import canonical, dsse, gate, keys, sidecars
 from kedge.audit import policy as policies
 from kedge.audit.errors import RecordError, SignatureError
 from kedge.audit.roles import Role  # noqa: TC001 - typer reads the annotations when it runs
-from kedge.audit.statement import Attestation, Subject
+from kedge.audit.statement import PAYLOAD_TYPE, Attestation, Subject, provenance_payload
 from kedge.bundle import verify as opening
 from kedge.cli.common import JsonFlag, emit, examples, new_app, progress
 from kedge.errors import BundleError
 
 if TYPE_CHECKING:
+    from kedge.audit.dsse import Envelope
     from kedge.bundle.contents import Bundle
+    from kedge.bundle.provenance import Provenance
 
 app = new_app()
 
@@ -46,15 +49,35 @@ def sign(
 def write(file: Path, key: Path, role: Role, claims: dict[str, Any], *, as_json: bool) -> None:
     """Verify an archive, sign a statement about it and write that beside it."""
     private = keys.load_private(key)
+    subject, _ = _verified(file, quiet=as_json)
+    envelope = Attestation(subject, role, datetime.now(UTC).replace(microsecond=0), claims).sign(private)
+    _keep(file, subject, role, envelope, as_json=as_json)
+
+
+def write_provenance(file: Path, key: Path, *, as_json: bool) -> None:
+    """Verify an archive, sign a statement of its SLSA provenance and write that beside it."""
+    private = keys.load_private(key)
+    subject, provenance = _verified(file, quiet=as_json)
+    with file.open("rb") as archive:
+        digest = hashlib.file_digest(archive, "sha256").hexdigest()
+    payload = provenance_payload(subject, digest, provenance.model_dump(mode="json"))
+    _keep(file, subject, "provenance", dsse.sign(PAYLOAD_TYPE, payload, private), as_json=as_json)
+
+
+def _verified(file: Path, *, quiet: bool) -> tuple[Subject, Provenance]:
     if not file.is_file():
         raise BundleError(f"'{file}' is not a file")
     with (
         opening.naming(file),
-        progress(f"verifying {file.name}", total=file.stat().st_size, quiet=as_json) as step,
+        progress(f"verifying {file.name}", total=file.stat().st_size, quiet=quiet) as step,
         opening.opened(file, step.advance) as bundle,
     ):
-        subject = subject_of(bundle)
-    envelope = Attestation(subject, role, datetime.now(UTC).replace(microsecond=0), claims).sign(private)
+        return subject_of(bundle), bundle.provenance
+
+
+def _keep(
+    file: Path, subject: Subject, role: Role | Literal["provenance"], envelope: Envelope, *, as_json: bool
+) -> None:
     path = sidecars.keep(file.parent, f"{file.name}.", role, envelope)
     payload = {"bundle": subject.bundle, "role": role, "key": envelope.signatures[0][0], "path": str(path)}
     text = f"[green]signed[/green] {escape(str(subject))} as {role} with key {payload['key'][:12]}: {escape(str(path))}"

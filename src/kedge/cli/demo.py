@@ -1,4 +1,4 @@
-"""`kedge demo`: the main job on real data. Train on winter, build, serve, replay July, watch it drift."""
+"""`kedge demo`: the main job on real data. Train, build, serve, watch July drift, roll releases out and back."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import typer
 from rich.text import Text
 
 from kedge.cli.common import JsonFlag, console, emit, examples, new_app, progress, table
+from kedge.cli.demo_releases import Releases
 from kedge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def demo(
     kernel: Annotated[str, typer.Option(help="Drift kernel: auto, native, numba or reference.")] = "auto",
     as_json: JsonFlag = False,
 ) -> None:
-    """Train two small models on real flights, serve them, replay July and see the drift.
+    """Train two small models on real flights, serve them, see July drift, roll two releases out and one of them back.
 
     The data: 336,776 flights out of New York in 2013, with hourly weather. The models learn from January to March
     whether a flight arrives more than 15 minutes late, and by how many minutes. July is the traffic.
@@ -127,7 +128,12 @@ class Story:
             self.head("Replay July in time order, through a stock Triton client")
             late, delay = (self.replay(server, model.name, model.output, traffic) for model in models)
             self.predictions(traffic, late, delay)
-            return self.figures(traffic, late, delay) | {"drift": self.drift(server, models[0].name)}
+            figures = self.figures(traffic, late, delay) | {"drift": self.drift(server, models[0].name)}
+            figures |= Releases(self, server).tell(models[0].name, traffic)
+            self.say("")
+            self.say(f"Done in {time.monotonic() - self.started:.0f} s. To serve it yourself:")
+            self.command("serve", "--state", str(self.state))
+            return figures
 
     def replay(self, server: Server, model: str, output: str, traffic: pa.Table) -> Replay:
         """Send the traffic to one model."""
@@ -199,8 +205,6 @@ class Story:
         report: dict[str, Any] = json.loads(kedge([*asked, str(pages[1]), "--json"], allowed=drifted))
         self.say("")
         self.say(f"Plots: {pages[0]} and {pages[1]}")
-        self.say(f"Done in {time.monotonic() - self.started:.0f} s. To serve it yourself:")
-        self.command("serve", "--state", str(self.state))
         return report
 
     def head(self, text: str) -> None:

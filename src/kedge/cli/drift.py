@@ -10,10 +10,10 @@ import typer
 from rich.markup import escape
 
 from kedge.cli.common import NO, JsonFlag, emit, examples, new_app, table
+from kedge.cli.connecting import Server, connecting
 from kedge.cli.drift_watch import follow
 from kedge.cli.moments import duration, moment, shown
 from kedge.cli.verdicts import STYLES, cause_name
-from kedge.client import AdminClient
 from kedge.errors import ConfigError
 from kedge.proto import admin as pb
 
@@ -35,10 +35,10 @@ app = new_app()
         "kedge drift flights-late --watch",
     )
 )
+@connecting
 def drift(
     *,
     model: Annotated[str, typer.Argument(help="Name of the model, as its bundle says.")],
-    admin: Annotated[str, typer.Option(help="Admin port of the server.")] = "127.0.0.1:8003",
     since: Annotated[
         str | None, typer.Option(help="Start of the window: an ISO 8601 time, local unless it names a zone.")
     ] = None,
@@ -49,6 +49,7 @@ def drift(
     watch: Annotated[
         bool, typer.Option("--watch", help="Show how everything stands as it changes, until interrupted.")
     ] = False,
+    server: Server,
     as_json: JsonFlag = False,
 ) -> None:
     """Compare what was served with a model's reference.
@@ -59,7 +60,7 @@ def drift(
     whose problem it is: "data" where the world moved, "pipeline" where values are missing, invalid, unseen, out of
     range, stuck or in another unit, "model" where only predictions moved.
 
-    With --watch, what the server's evaluator finds as it looks once a second, errors and latency included.
+    With --watch, what the server's evaluator finds as it looks once a second, errors, latency and outcomes included.
 
     Exit status: 0 if nothing is critical (warnings and too little data included), 1 if something is CRITICAL, 2 for bad
     input.
@@ -69,11 +70,11 @@ def drift(
     if watch:
         if since is not None or last is not None or plot is not None:
             raise ConfigError("--watch shows what stands now; it takes no --since, --last or --plot")
-        follow(admin, model, as_json=as_json)
+        follow(server, model, as_json=as_json)
         return
     draw = _drawer(plot)
     start = moment("--since", since) if since else time.time() - duration("--last", last) if last else 0.0
-    with AdminClient(admin) as client:
+    with server.client() as client:
         report = client.drift(model, start)
     if plot is not None:
         draw(report, plot)

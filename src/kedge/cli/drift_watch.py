@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
+from rich.text import Text
 
 from kedge.cli.common import console, table, to_json
 from kedge.cli.moments import shown
 from kedge.cli.verdicts import STYLES, cause_name
-from kedge.client import AdminClient
 from kedge.proto import admin as pb
 
 if TYPE_CHECKING:
@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from kedge.cli.connecting import Server
+
 ORDER: Final = ("CRITICAL", "WARN", "INSUFFICIENT", "OK")
 ROWS_SHOWN: Final = 30
-"""Of the live table, the worst first."""
+"""Of the live table, the worst first; fewer on a low terminal."""
+FRAME: Final = 5
+"""Lines of the live view that are not rows: what stands above and below them, and the cursor's."""
 
 _Key = tuple[str, str, str, str]
 
 
-def follow(address: str, model: str, *, as_json: bool) -> None:
+def follow(server: Server, model: str, *, as_json: bool) -> None:
     """Show verdicts until interrupted: a live table on a terminal, else a line (of text or JSON) a change.
 
     Raises:
@@ -36,7 +40,7 @@ def follow(address: str, model: str, *, as_json: bool) -> None:
     """
     screen = console()
     standing: dict[_Key, pb.Standing] = {}
-    with AdminClient(address) as client:
+    with server.client() as client:
         verdicts = client.watch(model)
         if as_json or not sys.stdout.isatty():
             for message in verdicts:
@@ -45,7 +49,7 @@ def follow(address: str, model: str, *, as_json: bool) -> None:
         with Live(console=screen, auto_refresh=False) as live:
             for message in verdicts:
                 take(standing, message)
-                live.update(_table(model, message.time, standing.values()), refresh=True)
+                live.update(_table(model, message.time, standing.values(), screen.height - FRAME), refresh=True)
 
 
 def take(standing: dict[_Key, pb.Standing], message: pb.Verdicts) -> list[pb.Standing]:
@@ -87,11 +91,12 @@ def _print(message: pb.Verdicts, standing: dict[_Key, pb.Standing], *, as_json: 
     sys.stdout.flush()
 
 
-def _table(model: str, time: float, items: Iterable[pb.Standing]) -> RenderableType:
-    found = sorted(items, key=_rank)
+def _table(model: str, time: float, items: Iterable[pb.Standing], height: int) -> RenderableType:
+    found, most = sorted(items, key=_rank), max(1, min(ROWS_SHOWN, height))
     grid = table(None, "verdict", "cause", "arm", "subject", "name", "effect", "line", "why", right=("effect", "line"))
-    for item in found[:ROWS_SHOWN]:
+    for item in found[:most]:
         verdict = pb.Verdict.Name(item.verdict)
+        problem = item.verdict in {pb.CRITICAL, pb.WARN}  # only these are worth more than a line
         grid.add_row(
             f"[{STYLES[verdict]}]{verdict}[/]",
             cause_name(item.cause),
@@ -100,10 +105,10 @@ def _table(model: str, time: float, items: Iterable[pb.Standing]) -> RenderableT
             escape(item.name),
             f"{item.effect:.3g}",
             f"{item.line:.3g}",
-            escape("; ".join(item.reasons[:2])),
+            Text("; ".join(item.reasons[:2]), no_wrap=not problem, overflow="fold" if problem else "ellipsis"),
         )
     head = f"[bold]{escape(model)}[/bold] as of {shown(time)}; Ctrl-C ends"
-    more = [f"and {len(found) - ROWS_SHOWN} more"] if len(found) > ROWS_SHOWN else []
+    more = [f"and {len(found) - most} more"] if len(found) > most else []
     return Group(head, "", grid, *more)
 
 

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 COLUMNS: Final = 3
 MOST: Final = 24
 """Charts in one picture, the worst first; the HTML page has them all."""
-LABEL_CHARACTERS: Final = 12
-MAX_LABELS: Final = 12
+LABEL_CHARACTERS: Final = 18
+"""A range of two numbers of four digits each fits; names of categories may be longer, and are cut."""
+MAX_LABELS: Final = 10
 REFERENCE, CURRENT = "#a3afbd", "#2563eb"
 COLOURS: Final = {"CRITICAL": "#b42318", "WARN": "#9a6700", "OK": "#1a7f37", "INSUFFICIENT": "#5b6878"}
 
@@ -68,16 +69,21 @@ def _chart(place: Any, line: pb.DriftLine) -> None:
     place.bar(
         [x + 0.2 for x in where], [100 * c.count / current for c in line.cells], 0.4, color=CURRENT, label="current"
     )
-    every = max(1, -(-len(line.cells) // MAX_LABELS))
-    place.set_xticks(
-        list(where)[::every], [_short(c.label) for c in line.cells][::every], rotation=35, ha="right", fontsize=7
-    )
+    named = _named([c.count for c in line.cells])
+    place.set_xticks(named, [_short(line.cells[i].label) for i in named], rotation=35, ha="right", fontsize=7)
     place.set_title(
         f"{_short(name, 36)}   PSI* {line.psi:.3f}   {verdict}{cause}", fontsize=10, color=COLOURS[verdict], loc="left"
     )
     place.tick_params(axis="y", labelsize=8)
     place.yaxis.set_major_formatter("{x:g} %")
     place.spines[["top", "right"]].set_visible(False)
+
+
+def _named(counts: list[int]) -> list[int]:
+    """Places of the cells that have room for a label: evenly apart, and the one that most of the traffic is in."""
+    every = max(1, -(-len(counts) // MAX_LABELS))
+    most = max(range(len(counts)), key=counts.__getitem__, default=0)
+    return sorted({i for i in range(0, len(counts), every) if abs(i - most) >= every} | ({most} if counts else set()))
 
 
 def _short(text: str, most: int = LABEL_CHARACTERS) -> str:

@@ -12,11 +12,11 @@ from rich.markup import escape
 
 from kedge.cli import rows
 from kedge.cli.common import JsonFlag, emit, examples, new_app, progress, table
-from kedge.client import Client
+from kedge.client import PREDICTION_IDS, Client, Credentials
 from kedge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kedge.client import ModelMetadata
+    from kedge.client import ModelMetadata, Result
 
 SHOWN = 20
 
@@ -39,9 +39,15 @@ def predict(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, max=65536, help="Rows a request.")] = 256,
     version: Annotated[str, typer.Option(help="Ask this version; by default the server's routes choose.")] = "",
+    ids: Annotated[
+        bool, typer.Option("--ids", help="Also give every row's prediction id, for kedge outcomes.")
+    ] = False,
     columns: Annotated[
         str, typer.Option(help="For a model with one [N, F] input: the file's columns in the model's order, as a,b,c.")
     ] = "",
+    tls_ca: Annotated[Path | None, typer.Option(metavar="FILE", help="PEM CA of the server; turns TLS on.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="PEM certificate of yours (mTLS).")] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="PEM key of that certificate.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     r"""Send the rows of a file to a server.
@@ -55,21 +61,23 @@ def predict(
     data = rows.read(input_file)
     if not len(data):
         raise ConfigError(f"--input: '{input_file}' has no rows")
-    with Client(server) as client:
+    secure = Credentials(ca=tls_ca, certificate=tls_cert, key=tls_key).channel()
+    with Client(server, credentials=secure) as client:
         metadata = client.metadata(model, version)
         asked = tuple(filter(None, columns.split(",")))
         matched = rows.inputs(data, metadata, asked, () if asked else _known(client, metadata, version))
         if matched.note:
             sys.stderr.write(f"note: {' '.join(matched.note.split())}\n")
         dtypes = {spec.name: spec.dtype for spec in metadata.inputs}
+        wanted = (*(spec.name for spec in metadata.outputs), PREDICTION_IDS) if ids else ()
         parts: list[dict[str, Any]] = []
         versions: dict[str, int] = {}
         with progress(f"predicting {len(data):,} rows", total=len(data), quiet=as_json) as step:
             for start in range(0, len(data), batch):
                 part = {name: array[start : start + batch] for name, array in matched.arrays.items()}
-                answer = client.infer(model, part, version=version, dtypes=dtypes)
+                answer = client.infer(model, part, version=version, outputs=wanted, dtypes=dtypes)
                 count = min(batch, len(data) - start)
-                parts.append(answer.outputs)
+                parts.append(answer.outputs | _ids(answer, wanted))
                 versions[answer.model_version] = versions.get(answer.model_version, 0) + count
                 step.advance(count)
     predictions = rows.answers({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
@@ -79,6 +87,15 @@ def predict(
     payload |= {"output": str(output)} if output else {"predictions": predictions.to_pylist()}
     by = ", ".join(f"version {name} ({count:,} rows)" for name, count in versions.items())
     emit(payload, *_text(predictions, output), f"answered by {by}", as_json=as_json)
+
+
+def _ids(answer: Result, wanted: tuple[str, ...]) -> dict[str, Any]:
+    """The prediction ids as a column, where they were asked for."""
+    if not wanted:
+        return {}
+    column = np.empty(len(answer.prediction_ids), dtype=object)
+    column[:] = [text.encode() for text in answer.prediction_ids]
+    return {"prediction_id": column}
 
 
 def _known(client: Client, model: ModelMetadata, version: str) -> tuple[str | None, ...]:

@@ -14,12 +14,12 @@ from rich.markup import escape
 
 import kedge
 from kedge import config
-from kedge.app import Server
 from kedge.cli import logs
 from kedge.cli.common import JsonFlag, console, examples, new_app, to_json
 from kedge.cli.stopping import Stopping
 
 if TYPE_CHECKING:
+    from kedge.app import Server
     from kedge.config import Settings
 
 log = logging.getLogger("kedge.serve")
@@ -63,6 +63,18 @@ def serve(
     tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate chain of the data port.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM private key of the data port.")] = None,
     tls_client_ca: Annotated[Path | None, typer.Option(help="PEM CA that clients must be signed by (mTLS).")] = None,
+    policy: Annotated[Path | None, typer.Option(help="Signing policy that bundles must meet.")] = None,
+    admin_tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate chain of the admin port.")] = None,
+    admin_tls_key: Annotated[Path | None, typer.Option(help="PEM private key of the admin port.")] = None,
+    admin_tls_client_ca: Annotated[
+        Path | None, typer.Option(help="PEM CA that callers of the admin port must be signed by (mTLS).")
+    ] = None,
+    admin_tokens: Annotated[
+        Path | None, typer.Option(help="File of callers of the admin port; see kedge token new.")
+    ] = None,
+    retain: Annotated[
+        int | None, typer.Option(help="Bundles kept in the store that were live before the last good one. Default 3.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     r"""Serve bundles over gRPC and watch them.
@@ -88,6 +100,12 @@ def serve(
         "tls_cert": tls_cert,
         "tls_key": tls_key,
         "tls_client_ca": tls_client_ca,
+        "policy": policy,
+        "admin_tls_cert": admin_tls_cert,
+        "admin_tls_key": admin_tls_key,
+        "admin_tls_client_ca": admin_tls_client_ca,
+        "admin_tokens": admin_tokens,
+        "retain": retain,
     }
     environment = os.environ
     file = config_file or (Path(environment["KEDGE_CONFIG"]) if environment.get("KEDGE_CONFIG") else None)
@@ -99,6 +117,8 @@ def serve(
 
 def _run(settings: Settings, *, as_json: bool) -> None:
     """Serve until told to stop. A second signal ends the process here."""
+    from kedge.app import Server  # noqa: PLC0415 - seconds of imports, which what is wrong with a flag need not wait for
+
     server = Server(settings)
     try:
         with Stopping() as stopping:

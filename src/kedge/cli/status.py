@@ -1,4 +1,4 @@
-"""`kedge status`: what a server is serving."""
+"""`kedge status`: what a server is serving, and how its rollouts stand."""
 
 from __future__ import annotations
 
@@ -7,34 +7,50 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from kedge.cli import status_watch
 from kedge.cli.common import JsonFlag, emit, examples, new_app, table
+from kedge.cli.connecting import Server, connecting
 from kedge.cli.moments import lasting, shown
-from kedge.client import AdminClient
+from kedge.cli.rollout_text import OK, model_payload, quarantined_lines, rollout_lines, under_way
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from kedge.proto import admin as pb
 
-OK = 0
-
 app = new_app()
 
 
-@app.command(epilog=examples("kedge status", "kedge status flights-late --admin 127.0.0.1:8003 --json"))
+@app.command(
+    epilog=examples(
+        "kedge status", "kedge status flights-late --watch", "kedge status flights-late --admin 127.0.0.1:8003 --json"
+    )
+)
+@connecting
 def status(
     *,
     model: Annotated[str, typer.Argument(help="Only this model.")] = "",
-    admin: Annotated[str, typer.Option(help="Admin port of the server.")] = "127.0.0.1:8003",
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Show steps, shares and the evidence towards each decision, until interrupted."),
+    ] = False,
+    server: Server,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show what a server is serving."""
-    with AdminClient(admin) as client:
+    """Show what a server is serving and how its rollouts stand.
+
+    With --watch, once a second; with --watch --json one line of JSON a second.
+    """
+    if watch:
+        status_watch.follow(server, model, payload, as_json=as_json)
+        return
+    with server.client() as client:
         answer = client.status(model)
-    emit(_payload(answer), *_text(answer), as_json=as_json)
+    emit(payload(answer), *_text(answer), as_json=as_json)
 
 
-def _payload(answer: pb.ServerStatus) -> dict[str, Any]:
+def payload(answer: pb.ServerStatus) -> dict[str, Any]:
+    """A status for JSON."""
     return {
         "kedge_version": answer.kedge_version,
         "plane": answer.plane,
@@ -44,11 +60,7 @@ def _payload(answer: pb.ServerStatus) -> dict[str, Any]:
         "ready": answer.ready,
         "models": [
             {
-                "model": item.model,
-                "version": item.version,
-                "bundle": item.bundle,
-                "epoch": item.epoch,
-                "live_since": item.live_since,
+                **model_payload(item),
                 "requests": dict(sorted(item.requests.items())),
                 "rows": item.rows,
                 "has_reference": item.has_reference,
@@ -71,6 +83,9 @@ def _text(answer: pb.ServerStatus) -> list[RenderableType]:
         right=("epoch", "requests", "failed", "rows"),
     )  # fmt: skip
     for item in answer.models:
+        if not item.bundle:
+            grid.add_row(escape(item.model), "none is live")
+            continue
         total = sum(item.requests.values())
         grid.add_row(
             escape(item.model),
@@ -83,4 +98,12 @@ def _text(answer: pb.ServerStatus) -> list[RenderableType]:
             f"{item.rows:,}",
             "watched" if item.has_reference else "no reference",
         )
-    return [head, "", grid]
+    lines: list[RenderableType] = [head, "", grid]
+    for item in answer.models:
+        if under_way(item):
+            fits = f"fits now: {', '.join(item.legal)} (revision {item.revision})"
+            lines += ["", *rollout_lines(item), fits]
+        if item.unrecorded:
+            lines.append(f"[bold red]not yet in the audit log:[/] {escape(item.unrecorded)}")
+    quarantined = quarantined_lines(list(answer.models))
+    return [*lines, *(["", *quarantined] if quarantined else [])]

@@ -2,75 +2,189 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self, TypeVar, cast
+import time
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import grpc
 
-from kedge.client.calls import ADMIN, OPTIONS, failure, method, target
+from kedge.client.admin_port import (
+    NOBODY,
+    Attempts,
+    Credentials,
+    M,
+    Source,
+    channel,
+    fresh,
+    gather,
+    plan_text,
+    stream,
+)
+from kedge.client.audit import AuditClient
+from kedge.client.calls import ADMIN, REPORTS, failure, method
 from kedge.proto import admin as pb
+from kedge.proto import outcomes_report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from google.protobuf.message import Message
 
-_M = TypeVar("_M", bound="Message")
-
 
 class AdminClient:
-    """Asks a server what it serves and how its traffic compares. Thread-safe; a context manager.
+    """Asks a server what it serves, and tells it what to. Thread-safe; a context manager.
 
-    Answers are the messages of ``protos/kedge/v1/admin.proto``, which documents every field with its unit.
+    Answers are the messages of ``protos/kedge/v1/admin.proto``, which documents every field with its unit. Every method
+    raises `RequestError` where the server refuses (its code and words: UNAUTHENTICATED, PERMISSION_DENIED, NOT_FOUND,
+    FAILED_PRECONDITION where the state does not allow the command, ...) and `UnreachableError` where nothing answers.
+
+    Commands take a `reason` for the audit log, and a `key`: a command that is sent again under the same key is done
+    once. Without one each call has a key of its own. Those about a rollout take `expected`, a model's revision as
+    status says it: they are refused if somebody else changed the model meanwhile.
 
     Args:
         address: ``host:port``, ``[::1]:port`` or ``unix:/path`` of the admin port.
-        timeout: seconds a call may take.
+        timeout: seconds a question may take.
+        command_timeout: seconds a command may take: a deployment loads the model.
+        credentials: token and TLS.
+
+    Attributes:
+        audit: the log of the same server.
 
     Raises:
-        ConfigError: the address is none.
+        ConfigError: the address is none, or the credentials cannot be used with it.
     """
 
-    def __init__(self, address: str, *, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout: float = 30.0,
+        command_timeout: float = 600.0,
+        credentials: Credentials = NOBODY,
+    ) -> None:
         self.address = address
         self._timeout = timeout
-        self._channel = grpc.insecure_channel(target(address), options=OPTIONS)
+        self._command_timeout = command_timeout
+        self._metadata = credentials.metadata()
+        self._channel = channel(address, credentials)
+        self.audit = AuditClient(address, self._channel, self._metadata, timeout)
 
     def status(self, model: str = "") -> pb.ServerStatus:
-        """What is live, of one model or all.
-
-        Raises:
-            RequestError: no such model.
-            UnreachableError: nothing answers at the address.
-        """
+        """What is live and how its rollout stands, of one model or all."""
         return self._call("GetStatus", pb.GetStatusRequest(model=model), pb.ServerStatus)
 
-    def drift(self, model: str, since: float = 0.0) -> pb.DriftReport:
-        """Traffic since a moment (seconds since 1970; 0: all remembered) against the live bundle's reference.
+    def outcomes(self, model: str = "") -> outcomes_report.OutcomesReports:
+        """What labels say of every bundle that answers, of one model or all: ``outcomes_report.proto``."""
+        message = outcomes_report.GetOutcomesReportRequest(model=model)
+        return self._call("GetOutcomesReport", message, outcomes_report.OutcomesReports, REPORTS)
 
-        Raises:
-            RequestError: no such model, or its bundle carries no reference.
-            UnreachableError: nothing answers at the address.
-        """
+    def drift(self, model: str, since: float = 0.0) -> pb.DriftReport:
+        """Traffic since a moment (seconds since 1970; 0: all remembered) against the live bundle's reference."""
         return self._call("GetDriftReport", pb.GetDriftReportRequest(model=model, since=since), pb.DriftReport)
 
     def watch(self, model: str = "") -> Iterator[pb.Verdicts]:
-        """How everything stands, then every change, until the caller stops or the server ends.
+        """How everything stands, then every change, until the caller stops or the server ends."""
+        return self._stream("WatchVerdicts", pb.WatchVerdictsRequest(model=model), pb.Verdicts)
+
+    def events(self, model: str = "", *, after: int = 0, once: bool = False) -> Iterator[pb.Event]:
+        """What happened after an event, by its sequence; then, unless `once`, what happens until the caller stops."""
+        return self._stream("WatchEvents", pb.WatchEventsRequest(model=model, after=after, once=once), pb.Event)
+
+    def bundles(self, model: str = "") -> pb.ListBundlesResponse:
+        """Bundles in the store, of one model or all."""
+        return self._call("ListBundles", pb.ListBundlesRequest(model=model), pb.ListBundlesResponse)
+
+    def bundle(self, reference: str) -> pb.GetBundleResponse:
+        """One bundle, by id, prefix of it or NAME-VERSION."""
+        return self._call("GetBundle", pb.GetBundleRequest(reference=reference), pb.GetBundleResponse)
+
+    def upload(self, archive: Path, *, reason: str = "", advance: Callable[[int], None] | None = None) -> pb.Bundle:
+        """Send an archive, and the attestations beside it, to the store. Goes on where an earlier attempt broke off.
+
+        Args:
+            archive: the file.
+            reason: why, for the audit log.
+            advance: told the bytes that were sent, as they are.
 
         Raises:
-            RequestError: no such model, or too many watch already.
-            UnreachableError: nothing answers at the address, or it went away.
+            OSError: the file cannot be read.
         """
-        call = self._channel.unary_stream(
-            ADMIN + "WatchVerdicts",
-            request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=pb.Verdicts.FromString,
-        )(pb.WatchVerdictsRequest(model=model))
-        try:
-            yield from call
-        except grpc.RpcError as error:
-            raise failure(error, self.address, ADMIN) from error
-        finally:
-            call.cancel()
+        source, attempts = Source(archive, reason, advance), Attempts()
+        query = pb.QueryUploadRequest(sha256=source.sha256)
+        call = gather(self._channel, ADMIN + "UploadBundle", pb.UploadBundleResponse)
+        while True:
+            try:
+                attempts.offset = self._raw("QueryUpload", query, pb.QueryUploadResponse, self._timeout).offset
+                return cast("pb.Bundle", call(source.messages(attempts.offset), metadata=self._metadata).bundle)
+            except grpc.RpcError as error:
+                pause = attempts.pause(error)
+                if pause is None:
+                    raise failure(error, self.address, ADMIN) from error
+            time.sleep(pause)
+
+    def deploy(
+        self,
+        reference: str,
+        *,
+        strategy: str = "",
+        plan: Mapping[str, Any] | None = None,
+        reason: str = "",
+        key: str = "",
+    ) -> pb.ModelStatus:
+        """Bring a stored bundle into service by a rollout.
+
+        Args:
+            reference: id, prefix of it or NAME-VERSION.
+            strategy: ``swap``, ``shadow`` or ``canary``; empty: as the plan or the bundle says.
+            plan: as in its YAML file; None: the bundle's own or the default.
+            reason: why, for the audit log.
+            key: idempotency key.
+        """
+        request = pb.DeployRequest(
+            reference=reference, strategy=strategy, plan=plan_text(plan), reason=reason, idempotency_key=fresh(key)
+        )
+        return self._command("Deploy", request, pb.CommandResponse).model
+
+    def promote(self, model: str, *, reason: str = "", key: str = "", expected: int | None = None) -> pb.ModelStatus:
+        """Go to the next step of the rollout now."""
+        return self._rollout("Promote", model, reason, key, expected)
+
+    def pause(self, model: str, *, reason: str = "", key: str = "", expected: int | None = None) -> pb.ModelStatus:
+        """Hold the rollout where it is."""
+        return self._rollout("Pause", model, reason, key, expected)
+
+    def resume(self, model: str, *, reason: str = "", key: str = "", expected: int | None = None) -> pb.ModelStatus:
+        """Go on with a paused rollout."""
+        return self._rollout("Resume", model, reason, key, expected)
+
+    def abort(self, model: str, *, reason: str = "", key: str = "", expected: int | None = None) -> pb.ModelStatus:
+        """End the rollout; its candidate may be deployed again."""
+        return self._rollout("Abort", model, reason, key, expected)
+
+    def rollback(
+        self, model: str, *, to: str = "", reason: str, key: str = "", expected: int | None = None
+    ) -> pb.ModelStatus:
+        """Serve the last good bundle again, or the one that `to` names, at once."""
+        request = pb.RollbackRequest(
+            model=model, to=to, reason=reason, idempotency_key=fresh(key), expected_revision=expected
+        )
+        return self._command("Rollback", request, pb.CommandResponse).model
+
+    def recommend(self, model: str) -> pb.RecommendRollbackResponse:
+        """Which retained bundle fits today's traffic best; changes nothing."""
+        request = pb.RecommendRollbackRequest(model=model)
+        return self._command("RecommendRollback", request, pb.RecommendRollbackResponse)
+
+    def clear_quarantine(self, reference: str, *, reason: str, key: str = "") -> str:
+        """Allow a rolled back bundle to be deployed again. Returns its id."""
+        request = pb.ClearQuarantineRequest(reference=reference, reason=reason, idempotency_key=fresh(key))
+        return self._command("ClearQuarantine", request, pb.ClearQuarantineResponse).bundle
+
+    def delete(self, reference: str, *, reason: str, key: str = "") -> str:
+        """Remove a bundle from the store. Returns its id."""
+        request = pb.DeleteBundleRequest(reference=reference, reason=reason, idempotency_key=fresh(key))
+        return self._command("DeleteBundle", request, pb.DeleteBundleResponse).bundle
 
     def close(self) -> None:
         """Close the connection."""
@@ -82,8 +196,31 @@ class AdminClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _call(self, name: str, message: Message, response: type[_M]) -> _M:
+    def _rollout(self, name: str, model: str, reason: str, key: str, expected: int | None) -> pb.ModelStatus:
+        request = pb.CommandRequest(model=model, reason=reason, idempotency_key=fresh(key), expected_revision=expected)
+        return self._command(name, request, pb.CommandResponse).model
+
+    def _call(self, name: str, message: Message, response: type[M], service: str = ADMIN) -> M:
         try:
-            return cast("_M", method(self._channel, ADMIN + name, response)(message, timeout=self._timeout))
+            return self._raw(name, message, response, self._timeout, service)
+        except grpc.RpcError as error:
+            raise failure(error, self.address, service) from error
+
+    def _command(self, name: str, message: Message, response: type[M]) -> M:
+        try:
+            return self._raw(name, message, response, self._command_timeout)
         except grpc.RpcError as error:
             raise failure(error, self.address, ADMIN) from error
+
+    def _raw(self, name: str, message: Message, response: type[M], timeout: float, service: str = ADMIN) -> M:
+        call = method(self._channel, service + name, response)
+        return cast("M", call(message, timeout=timeout, metadata=self._metadata))
+
+    def _stream(self, name: str, message: Message, response: type[M]) -> Iterator[M]:
+        call = stream(self._channel, ADMIN + name, response)(message, metadata=self._metadata)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise failure(error, self.address, ADMIN) from error
+        finally:
+            call.cancel()

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 import grpc
 import grpc.aio
 
-from kedge.client import values
-from kedge.client.calls import INFERENCE, OPTIONS, failure, method, target
+from kedge.client import outcomes, values
+from kedge.client.calls import INFERENCE, OPTIONS, OUTCOMES, failure, method, target
+from kedge.client.outcomes import MAX_OUTCOMES, Reported
 from kedge.proto import inference as pb
+from kedge.proto import outcomes as outcomes_pb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from google.protobuf.message import Message
     from numpy.typing import NDArray
 
+    from kedge.client.outcomes import ClassIndex, Label
     from kedge.client.values import ModelMetadata, Result
 
 _M = TypeVar("_M", bound="Message")
@@ -68,6 +71,13 @@ class AsyncClient:
         message = pb.ModelConfigRequest(name=model, version=version)
         return values.columns(await self._call("ModelConfig", message, pb.ModelConfigResponse))
 
+    async def report(self, labels: Iterable[tuple[str, Label | ClassIndex]], *, batch: int = MAX_OUTCOMES) -> Reported:
+        """Report what was true of predictions; arguments, result and errors as in `Client.report`."""
+        total = Reported()
+        for message in outcomes.requests(labels, batch):
+            total += outcomes.reported(await self._call("Report", message, outcomes_pb.ReportResponse, OUTCOMES))
+        return total
+
     async def close(self) -> None:
         """Close the connection."""
         await self._channel.close()
@@ -78,8 +88,8 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _call(self, name: str, message: Message, response: type[_M]) -> _M:
+    async def _call(self, name: str, message: Message, response: type[_M], service: str = INFERENCE) -> _M:
         try:
-            return cast("_M", await method(self._channel, INFERENCE + name, response)(message, timeout=self._timeout))
+            return cast("_M", await method(self._channel, service + name, response)(message, timeout=self._timeout))
         except grpc.RpcError as error:
-            raise failure(error, self.address, INFERENCE) from error
+            raise failure(error, self.address, service) from error

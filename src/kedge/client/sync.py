@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import grpc
 
-from kedge.client import values
-from kedge.client.calls import INFERENCE, OPTIONS, failure, method, target
+from kedge.client import outcomes, values
+from kedge.client.calls import INFERENCE, OPTIONS, OUTCOMES, failure, method, target
+from kedge.client.outcomes import MAX_OUTCOMES, Reported
 from kedge.proto import inference as pb
+from kedge.proto import outcomes as outcomes_pb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from google.protobuf.message import Message
     from numpy.typing import NDArray
 
+    from kedge.client.outcomes import ClassIndex, Label
     from kedge.client.values import ModelMetadata, Result
 
 _M = TypeVar("_M", bound="Message")
@@ -60,7 +63,7 @@ class Client:
             model: its name.
             inputs: arrays by input name; strings as object arrays of ``str`` or ``bytes``.
             version: empty lets the server's routes choose.
-            outputs: names of the wanted outputs; empty: all.
+            outputs: names of the wanted outputs; empty: all. `PREDICTION_IDS` asks for the prediction id of every row.
             request_id: returned with the answer.
             key: requests of one key go to one arm while a rollout is under way.
             dtypes: tensor types by input name where numpy's dtype does not tell (``BF16`` for ``uint16`` patterns).
@@ -93,6 +96,27 @@ class Client:
         message = pb.ModelConfigRequest(name=model, version=version)
         return values.columns(self._call("ModelConfig", message, pb.ModelConfigResponse))
 
+    def report(self, labels: Iterable[tuple[str, Label | ClassIndex]], *, batch: int = MAX_OUTCOMES) -> Reported:
+        """Report what was true of predictions. Once it returns they are on the server's disk.
+
+        Args:
+            labels: pairs of prediction id and label: the name of a class, a number (the true value, or the class of
+                that name), or `ClassIndex`.
+            batch: labels a message, at most 10,000; an answer stands for whole messages.
+
+        Returns:
+            How many became what.
+
+        Raises:
+            RequestError: the server refused; what it did not answer for may be reported again, and whatever was taken
+                is a duplicate then.
+            UnreachableError: nothing answers at the address.
+        """
+        total = Reported()
+        for message in outcomes.requests(labels, batch):
+            total += outcomes.reported(self._call("Report", message, outcomes_pb.ReportResponse, OUTCOMES))
+        return total
+
     def close(self) -> None:
         """Close the connection."""
         self._channel.close()
@@ -103,8 +127,8 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _call(self, name: str, message: Message, response: type[_M]) -> _M:
+    def _call(self, name: str, message: Message, response: type[_M], service: str = INFERENCE) -> _M:
         try:
-            return cast("_M", method(self._channel, INFERENCE + name, response)(message, timeout=self._timeout))
+            return cast("_M", method(self._channel, service + name, response)(message, timeout=self._timeout))
         except grpc.RpcError as error:
-            raise failure(error, self.address, INFERENCE) from error
+            raise failure(error, self.address, service) from error

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = "kedge.columns."
 """Before an input's name: the parameter of a model's configuration that names its columns."""
+PREDICTION_IDS: Final = "kedge.prediction_id"
+"""Name of the output that asks for the prediction id of every row."""
 _BY_NUMPY: Final = {row.numpy: name for name, row in DTYPES.items() if name not in ("BF16", "BYTES")}
 
 
@@ -53,6 +55,8 @@ class Result:
         bundle: id of the bundle that answered, 64 hex digits; empty from other servers than Kedge.
         arm: the role it answered in, such as ``live``; empty from other servers.
         id: the request's id, returned.
+        prediction_ids: one a row, to report its label with: of every request of one row, and of those that name
+            `PREDICTION_IDS` among their outputs; empty otherwise, and from other servers.
     """
 
     outputs: dict[str, NDArray[Any]]
@@ -60,6 +64,7 @@ class Result:
     bundle: str
     arm: str
     id: str
+    prediction_ids: tuple[str, ...] = ()
 
 
 def request(
@@ -110,7 +115,16 @@ def result(answer: pb.ModelInferResponse) -> Result:
         for spec, raw in zip(answer.outputs, answer.raw_output_contents, strict=True)
     }
     said = {name: answer.parameters[name].string_param for name in answer.parameters}
-    return Result(outputs, answer.model_version, said.get("kedge_bundle", ""), said.get("kedge_arm", ""), answer.id)
+    ids = outputs.pop(PREDICTION_IDS, None)
+    known = (said.get("kedge_prediction_id", ""),) if ids is None else [text.decode() for text in ids.ravel().tolist()]
+    return Result(
+        outputs=outputs,
+        model_version=answer.model_version,
+        bundle=said.get("kedge_bundle", ""),
+        arm=said.get("kedge_arm", ""),
+        id=answer.id,
+        prediction_ids=tuple(filter(None, known)),
+    )
 
 
 def metadata(answer: pb.ModelMetadataResponse) -> ModelMetadata:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import sys
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,17 @@ def test_a_report_of_nothing_is_still_a_page_and_a_picture(tmp_path: Path) -> No
     plot_png.write(report(), tmp_path / "hostile.png")
     for name in ("empty.png", "hostile.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_cell_that_holds_the_traffic_is_named_and_labels_do_not_touch() -> None:
+    counts = [0] * 23
+    counts[21] = 9
+    named = plot_png._named(counts)
+    assert 21 in named
+    assert len(named) <= plot_png.MAX_LABELS
+    assert min(b - a for a, b in itertools.pairwise(named)) >= 3
+    assert plot_png._named([5, 1]) == [0, 1]
+    assert plot_png._named([]) == []
 
 
 def test_without_matplotlib_png_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def test_loopback_is_known(text: str) -> None:
 @pytest.mark.parametrize("text", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.org:1", "[::ffff:10.0.0.1]:1"])
 def test_everything_else_is_not_loopback(text: str) -> None:
     assert not Address.parse(text).loopback
-    with pytest.raises(ConfigError, match="no authentication yet"):
+    with pytest.raises(ConfigError, match="only with TLS"):
         config.load({"state": "s", "admin": text}, {}, None)
 
 
@@ -104,10 +104,50 @@ def test_alerts_come_from_the_file_alone_and_stay_as_they_are(tmp_path: Path) ->
     assert (bare.alerts, bare.config) == (None, None)
 
 
-@pytest.mark.parametrize(("line", "hint"), [("config: other.yaml", "known: admin, alerts"), ("alert: {}", "'alerts'?")])
+@pytest.mark.parametrize(
+    ("line", "hint"), [("config: other.yaml", "known: admin, admin_auth"), ("alert: {}", "'alerts'?")]
+)
 def test_an_unknown_setting_is_refused_with_a_hint(tmp_path: Path, line: str, hint: str) -> None:
     file = tmp_path / "kedge.yaml"
     file.write_text(line)
     with pytest.raises(ConfigError, match="unknown setting") as refused:
         config.load({"state": "s"}, {}, file)
     assert hint in str(refused.value)
+
+
+TLS = {"admin_tls_cert": "c.pem", "admin_tls_key": "k.pem"}
+
+
+@pytest.mark.parametrize("flags", [{}, {"admin_tokens": "t"}, TLS], ids=["nothing", "tokens alone", "TLS alone"])
+def test_an_admin_port_off_loopback_needs_tls_and_authentication(flags: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"listens on '10\.0\.0\.1:8003' only with TLS"):
+        config.load({"state": "s", "admin": "10.0.0.1:8003", **flags}, {}, None)
+
+
+def test_with_both_it_may_listen_anywhere(tmp_path: Path) -> None:
+    file = tmp_path / "kedge.yaml"
+    file.write_text("admin: 0.0.0.0:8003\nadmin_auth: {certificates: {ci.example.org: deployer}}\n")
+    by_token = config.load({"state": "s", "admin": "[::]:8003", "admin_tokens": "t", **TLS}, {}, None)
+    assert by_token.admin_tokens == Path("t")
+    by_certificate = config.load({"state": "s", "admin_tls_client_ca": "ca.pem", **TLS}, {}, file)
+    assert by_certificate.admin_auth.certificates == {"ci.example.org": "deployer"}
+
+
+@pytest.mark.parametrize(
+    ("content", "flags", "words"),
+    [
+        ("admin_auth: {certificates: {ci: root}}", {}, r"admin_auth.certificates.ci: Input should be 'viewer'"),
+        ("admin_auth: {certs: {}}", {}, r"kedge.yaml: admin_auth.certs: Extra inputs"),
+        ("admin_auth: {certificates: {ci: viewer}}", {}, "need admin_tls_client_ca"),
+        ("", {"admin_tls_key": "k.pem"}, "--admin-tls-key: admin_tls_cert and admin_tls_key go together"),
+        ("", {"admin_tls_client_ca": "ca.pem"}, "admin_tls_client_ca needs admin_tls_cert"),
+        ("", {"admin_tls_client_ca": "ca.pem", **TLS}, "lets nobody in by itself"),
+    ],
+)
+def test_authentication_that_cannot_work_is_refused(
+    tmp_path: Path, content: str, flags: dict[str, str], words: str
+) -> None:
+    file = tmp_path / "kedge.yaml"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=words):
+        config.load({"state": "s", **flags}, {}, file)

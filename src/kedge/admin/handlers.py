@@ -1,0 +1,164 @@
+"""From methods in Python to gRPC handlers: every call passes `Access` first, and every error becomes its status."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from kedge.admin.access import METHODS, Access, Caller, DeniedError
+from kedge.errors import Code, KedgeError, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from kedge.admin.refusals import Refusals
+
+log = logging.getLogger(__name__)
+_STATUS: Final = {status.value[0]: status for status in grpc.StatusCode}
+CERTIFICATE_NAMES: Final = ("x509_subject_alternative_name", "x509_common_name")
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a method may know of the call it answers.
+
+    Attributes:
+        caller: who was let in.
+        active: whether they still listen.
+    """
+
+    caller: Caller
+    active: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One RPC.
+
+    Attributes:
+        request: class of the request message.
+        answer: given the request and the call, returns the answer; with `streams` an iterator of answers, with
+            `collects` the request is an iterator.
+        streams: the answer is a stream.
+        collects: the request is a stream.
+    """
+
+    request: Any
+    answer: Callable[[Any, Call], Any]
+    streams: bool = False
+    collects: bool = False
+
+
+class Places:
+    """How many calls of a kind may last at the same time: each holds a thread of the admin port.
+
+    Args:
+        count: at once.
+        what: they do, for the refusal: ``watch verdicts``.
+    """
+
+    def __init__(self, count: int, what: str) -> None:
+        self.count = count
+        self._what = what
+        self._free = threading.BoundedSemaphore(count)
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Hold a place. Raises `RequestError` where none is free."""
+        if not self._free.acquire(blocking=False):
+            raise RequestError(
+                Code.RESOURCE_EXHAUSTED, f"{self.count} {self._what} already; end one of them or try again later"
+            )
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
+def service(name: str, methods: Mapping[str, Method], access: Access, refusals: Refusals) -> grpc.GenericRpcHandler:
+    """The handlers of a service; each of its methods must have a line in `kedge.admin.access.METHODS`."""
+    handlers = {}
+    for key, method in methods.items():
+        path = f"{name}/{key}"
+        if path not in METHODS:
+            raise KeyError(f"{path} has no role in kedge.admin.access")
+        make, wrap = _KINDS[method.collects, method.streams]
+        handlers[key] = make(
+            wrap(_Admitted(path, method, access, refusals)),
+            request_deserializer=None,  # parsed behind the door
+            response_serializer=lambda answer: answer.SerializeToString(),
+        )
+    handler: grpc.GenericRpcHandler = grpc.method_handlers_generic_handler(name, handlers)
+    return handler
+
+
+class _Admitted:
+    """A method behind its door."""
+
+    def __init__(self, path: str, method: Method, access: Access, refusals: Refusals) -> None:
+        self._path = path
+        self._method = method
+        self._access = access
+        self._refusals = refusals
+
+    def enter(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """Ask `Access`, then the method."""
+        authorization = [str(value) for key, value in context.invocation_metadata() if key == "authorization"]
+        known = context.auth_context()
+        names = [name.decode("utf-8", "replace") for kind in CERTIFICATE_NAMES for name in known.get(kind, ())]
+        try:
+            caller = self._access.decide(self._path, authorization, names)
+        except DeniedError as error:
+            self._refusals.note(self._path, error)
+            raise
+        parsed = map(self._parsed, request) if self._method.collects else self._parsed(request)
+        return self._method.answer(parsed, Call(caller, context.is_active))
+
+    def _parsed(self, data: bytes) -> Any:
+        try:
+            return self._method.request.FromString(data)
+        except DecodeError as error:
+            name = self._method.request.DESCRIPTOR.full_name
+            raise RequestError(Code.INVALID_ARGUMENT, f"the request is no {name}") from error
+
+    def fail(self, error: Exception, context: grpc.ServicerContext) -> None:
+        """End the call with the status of what was raised. Faults of our own tell the caller nothing."""
+        if isinstance(error, KedgeError):
+            context.abort(_STATUS[error.code.value], str(error))
+        if not context.is_active():  # the caller went away; whatever broke on that is no fault
+            context.abort(grpc.StatusCode.CANCELLED, "the caller went away")
+        log.error("an admin call failed", exc_info=error, extra={"data": {"method": self._path}})
+        context.abort(_STATUS[Code.INTERNAL.value], "internal fault; the server's log says more")
+
+
+def _once(admitted: _Admitted) -> Any:
+    def answer(request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            return admitted.enter(request, context)
+        except Exception as error:  # noqa: BLE001 - whatever it is becomes a status
+            admitted.fail(error, context)
+
+    return answer
+
+
+def _stream(admitted: _Admitted) -> Any:
+    def answer(request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            yield from admitted.enter(request, context)
+        except Exception as error:  # noqa: BLE001 - whatever it is becomes a status
+            admitted.fail(error, context)
+
+    return answer
+
+
+_KINDS: Final = {
+    (False, False): (grpc.unary_unary_rpc_method_handler, _once),
+    (False, True): (grpc.unary_stream_rpc_method_handler, _stream),
+    (True, False): (grpc.stream_unary_rpc_method_handler, _once),
+}
