@@ -8,32 +8,51 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
-from kedge.admin.service import AdminServer
+from kedge.admin.access import Access, local_actor
+from kedge.admin.service import AdminServer, Parts
 from kedge.alerts.service import Alerts
 from kedge.alerts.settings import parse as parse_alerts
-from kedge.app_alerts import VerdictAlerts
+from kedge.app_alerts import RolloutAlerts, VerdictAlerts
+from kedge.app_outcomes import Outcomes
+from kedge.audit.counts import COUNTS, CountStore
+from kedge.audit.doors import Doors, note_policy
+from kedge.audit.errors import AuditError, PolicyError
+from kedge.audit.policy import load as load_policy
+from kedge.audit.record import SYSTEM
+from kedge.audit.settings import parse as parse_audit
 from kedge.bundle.store import Store
-from kedge.errors import ConfigError
+from kedge.errors import ConfigError, KedgeError
 from kedge.kernel.select import select as select_kernel
 from kedge.metrics.server import MetricsServer
 from kedge.monitor.chart_store import ChartStore
 from kedge.monitor.panes import Panes
-from kedge.monitor.sampler import Sampler
+from kedge.monitor.sampler import LOOK_SECONDS, Sampler
 from kedge.plane.cold.service import ColdService
 from kedge.plane.contract import Tls
 from kedge.plane.select import select as select_plane
-from kedge.rollout.live import Deployments
+from kedge.rollout.admission import admit
+from kedge.rollout.desk import UnrecordedError
+from kedge.rollout.digest import Digests
+from kedge.rollout.ledger import open_ledger
+from kedge.rollout.manager import Rollouts
 from kedge.rollout.state import DATABASE, STORE, locked
+from kedge.rollout.states import IllegalCommandError
 from kedge.rollout.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from kedge.audit.policy import Policy
     from kedge.config import Settings
+    from kedge.rollout.ledger import Ledger
+    from kedge.rollout.reading import OutcomeStep
 
 ALERTS: Final = "alerts.db"
 """In the state directory: alerts under way and messages not yet delivered."""
+
+WATCH_SECONDS: Final = 0.1
+"""Between two looks for hard faults."""
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +71,9 @@ class Server:
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._taking = False
+        self._cold: ColdService | None = None
         self.notes: list[str] = []
+        self._forgotten: list[Callable[[str], None]] = []
         alerting = parse_alerts(settings.alerts, f"{settings.config}: alerts")
         with ExitStack() as parts:
             directory = parts.enter_context(locked(settings.state))
@@ -61,16 +82,35 @@ class Server:
             parts.callback(self._plane.stop)
             self._plane.configure(tls=_tls(settings))
             store = Store(directory / STORE)
-            self._deployments = Deployments(directory, store, self._plane, clock)
-            parts.callback(self._deployments.close)
+            policy = None if settings.policy is None else load_policy(settings.policy)
+            ledger = open_ledger(directory, parse_audit(settings.audit, f"{settings.config}: audit"))
+            self._doors = Doors(policy, store.root, log=ledger.log)
+            self._note_policy(ledger, policy)
+            if ledger.fault:
+                self.notes.append(f"nothing can be changed while the audit log cannot be written: {ledger.fault}")
+            notices = RolloutAlerts()
+            self._rollouts = Rollouts(
+                ledger=ledger,
+                store=store,
+                plane=self._plane,
+                clock=clock,
+                tell=notices.tell,
+                changed=self._changed,
+                forgotten=self._forget,
+                doors=self._doors,
+                outcomes=self._labelled,
+                retain=settings.retain,
+            )
+            parts.callback(self._rollouts.close)
             panes = Panes(clock)
-            charts = ChartStore(directory / DATABASE)
-            parts.callback(charts.close)
+            charts = self._charts(directory)
+            if charts is not None:
+                parts.callback(charts.close)
             self._view = View(
                 plane=self._plane,
                 kernel=self._kernel,
                 store=store,
-                deployments=self._deployments,
+                rollouts=self._rollouts,
                 panes=panes,
                 clock=clock,
                 ready=self._ready,
@@ -78,21 +118,61 @@ class Server:
             )
             alerts = Alerts(alerting, directory / ALERTS, os.environ, clock=clock)
             parts.callback(alerts.stop)
-            self._metrics = MetricsServer(settings.metrics, self._view)
+            self._outcomes = Outcomes(directory, self._plane, self._view, alerts, clock)
+            parts.callback(self._outcomes.stop)
+            self._metrics = MetricsServer(settings.metrics, self._view, self._outcomes)
             parts.callback(self._metrics.stop)
-            self._admin = AdminServer(settings.admin, self._view)
-            parts.callback(self._admin.stop)
-            self._deployments.restore()
+            access = Access(
+                tokens=settings.admin_tokens,
+                certificates=settings.admin_auth.certificates,
+                local=local_actor(unix=settings.admin.path is not None),
+            )
+            self._rollouts.restore()
             for archive in settings.bundle:
                 self._deploy(store, archive)
-            self._cold = ColdService(self._plane, self._view)
+            # Not before everything is restored: it takes commands.
+            self._admin = AdminServer(
+                settings.admin,
+                Parts(
+                    view=self._view,
+                    rollouts=self._rollouts,
+                    store=store,
+                    plane=self._plane,
+                    kernel=self._kernel,
+                    state=directory,
+                    admit=lambda archive: admit(store, self._doors, archive),
+                    append=ledger.append,
+                    outcomes=self._outcomes.history,
+                    labelled=self._outcomes.verdicts,
+                ),
+                access,
+                _tls(settings, "admin_"),
+            )
+            parts.callback(self._admin.stop)
+            self._cold = ColdService(self._plane, self._view, self._outcomes.calls)
             self._plane.on_cold(self._cold)
+            self._outcomes.calls.start()
             self._grpc = self._plane.start(str(settings.grpc))
             alerts.start()
-            sampler = Sampler(VerdictAlerts(self._view, alerts).look)
-            sampler.start()
-            parts.callback(sampler.stop)
-            if not self._deployments.live():
+            notices.start(self._view, alerts)
+            parts.callback(notices.stop)
+            verdicts = VerdictAlerts(self._view, alerts)
+            looks: list[Callable[[], object]] = [verdicts.look]
+            if ledger.log is not None:
+                counts = CountStore(directory / COUNTS)
+                digests = Digests(ledger.log, counts, self._view.evaluator, self._view.frame, clock)
+                looks.append(digests.look)
+                parts.callback(digests.close, self._view.evaluate)
+                self._forgotten.append(digests.forget)
+            for look, seconds in (
+                (lambda: [one() for one in looks], LOOK_SECONDS),
+                (self._rollouts.tick, LOOK_SECONDS),
+                (self._rollouts.watch, WATCH_SECONDS),
+            ):
+                sampler = Sampler(look, seconds)
+                sampler.start()
+                parts.callback(sampler.stop)
+            if not self._rollouts.live():
                 self.notes.append("no bundle is live; start with --bundle FILE to deploy one")
             self._taking = True
             self._parts = parts.pop_all()
@@ -116,7 +196,7 @@ class Server:
                     "bundle": live.bundle.id,
                     "epoch": live.epoch,
                 }
-                for live in self._deployments.live()
+                for live in self._rollouts.live()
             ],
             "notes": self.notes,
         }
@@ -128,7 +208,7 @@ class Server:
             True if all of them ended within the drain timeout.
         """
         self._taking = False
-        self._cold.refresh()
+        self._changed()
         return self._plane.drain(self._settings.drain_timeout, self._settings.drain_grace)
 
     def stop(self) -> None:
@@ -137,31 +217,60 @@ class Server:
         self._parts.close()
 
     def _ready(self) -> bool:
-        return self._taking and bool(self._deployments.live())
+        return self._taking and bool(self._rollouts.live())
+
+    def _charts(self, directory: Path) -> ChartStore | None:
+        """Where charts are kept, unless the disk is full or the file damaged: to serve is more than to chart."""
+        try:
+            return ChartStore(directory / DATABASE)
+        except KedgeError as error:
+            self.notes.append(f"control charts will not survive a restart: {error}")
+            return None
+
+    def _changed(self) -> None:
+        if self._cold is not None:
+            self._cold.refresh()
+
+    def _note_policy(self, ledger: Ledger, policy: Policy | None) -> None:
+        """Put a change of the policy on record; it is in force whether that can be done or not."""
+        if ledger.log is None:
+            return
+        try:
+            note_policy(ledger.log, policy)
+        except (AuditError, PolicyError) as error:
+            self.notes.append(f"the signing policy in force is not on record: {error}")
+
+    def _labelled(self, candidate: str, control: str, salt: bytes) -> tuple[OutcomeStep, ...]:
+        return self._outcomes.steps(candidate, control, salt)
+
+    def _forget(self, identity: str) -> None:
+        for forget in (*self._forgotten, self._view.forget, self._outcomes.forget):
+            forget(identity)
 
     def _deploy(self, store: Store, archive: Path) -> None:
-        bundle = store.add(archive)
-        live = next((item for item in self._deployments.live() if item.bundle.name == bundle.name), None)
+        bundle = admit(store, self._doors, archive)
+        live = next((item for item in self._rollouts.live() if item.bundle.name == bundle.name), None)
         if live is None:
-            self._deployments.deploy(bundle)
+            try:
+                self._rollouts.deploy(bundle.id, by=SYSTEM, reason="--bundle at the start")
+            except (IllegalCommandError, UnrecordedError, AuditError) as error:  # no reason for the others not to serve
+                self.notes.append(f"{archive.name} is not deployed: {error}")
         elif live.bundle.id != bundle.id:
             self.notes.append(
                 f"{archive.name} is not deployed: model '{bundle.name}' has {live.bundle.version} live already"
             )
 
 
-def _tls(settings: Settings) -> Tls | None:
-    if settings.tls_cert is None or settings.tls_key is None:
+def _tls(settings: Settings, port: str = "") -> Tls | None:
+    """Certificates of the data port, or of the one whose settings begin with `port`."""
+    names = tuple(f"{port}tls_{name}" for name in ("cert", "key", "client_ca"))
+    cert, key, client_ca = (_read(f"--{name.replace('_', '-')}", getattr(settings, name)) for name in names)
+    return None if cert is None or key is None else Tls(cert, key, client_ca)
+
+
+def _read(flag: str, path: Path | None) -> bytes | None:
+    if path is None:
         return None
-    client_ca = settings.tls_client_ca
-    return Tls(
-        _read("--tls-cert", settings.tls_cert),
-        _read("--tls-key", settings.tls_key),
-        _read("--tls-client-ca", client_ca) if client_ca else None,
-    )
-
-
-def _read(flag: str, path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:

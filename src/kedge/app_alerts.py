@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import queue
+import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from kedge.alerts.model import Cause, Finding, Origin, Severity
+from kedge.alerts.model import Cause, Finding, Origin, Severity, fingerprint
 from kedge.errors import KedgeError
 from kedge.monitor import verdict as v
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from kedge.alerts.service import Alerts
     from kedge.monitor.verdict import Judgement
+    from kedge.rollout.notice import Notice
     from kedge.rollout.view import View
 
 SOURCE: Final = "monitor"
@@ -33,6 +36,13 @@ BY_CAUSE: Final = {
     v.Cause.SYSTEM: Cause.ERRORS,
 }
 SEVERITY: Final = {v.Verdict.WARN: Severity.WARNING, v.Verdict.CRITICAL: Severity.CRITICAL}
+PAGES: Final = {
+    "rolled back": (Cause.ROLLBACK, Severity.CRITICAL),
+    "quarantined": (Cause.ROLLBACK, Severity.CRITICAL),
+    "held": (Cause.CANARY, Severity.WARNING),
+}
+"""What a notice of the rollout manager becomes; any other ends these."""
+SUBJECT: Final = "rollout"
 COMPLAINT: Final = "verdicts do not become alerts for now; evaluation goes on"
 COMPLAIN_SECONDS: Final = 60.0
 """Between two log lines about the same trouble: it is met once a second, and a full disk should not fill faster."""
@@ -94,6 +104,48 @@ class VerdictAlerts:
             return False
         self._complaint = (text, now)
         return True
+
+
+class RolloutAlerts:
+    """Pages people about rollbacks and rollouts that wait for them. Thread-safe; `tell` never blocks or raises."""
+
+    def __init__(self) -> None:
+        self._news: queue.SimpleQueue[Notice | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def tell(self, notice: Notice) -> None:
+        """Take a notice; what comes before `start` is told then."""
+        self._news.put(notice)
+
+    def start(self, view: View, alerts: Alerts) -> None:
+        """Begin to pass notices on; once."""
+        self._thread = threading.Thread(target=self._run, args=(view, alerts), name="kedge-notices", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, once everything that was told is passed on."""
+        if self._thread is not None:
+            self._news.put(None)
+            self._thread.join()
+
+    def _run(self, view: View, alerts: Alerts) -> None:
+        while (notice := self._news.get()) is not None:
+            try:
+                _pass_on(notice, view, alerts)
+            except Exception:  # a fault of ours in alerting must not end it
+                log.exception("a notice was not passed on: %s", notice)
+
+
+def _pass_on(notice: Notice, view: View, alerts: Alerts) -> None:
+    item = notice.bundle
+    found = PAGES.get(notice.kind)
+    if found is None:
+        for cause, _ in PAGES.values():
+            alerts.resolve(fingerprint(item.model, item.id, cause, SUBJECT))
+        return
+    cause, severity = found
+    origin = Origin(item.model, item.version, item.id, view.bundle(item.id).manifest.owners)
+    alerts.fire(origin, Finding(cause, SUBJECT, severity, f"{item} {notice.kind}: {notice.words}", notice.words))
 
 
 def subject(item: Judgement) -> str:

@@ -117,13 +117,19 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Process]]:
 
 
 @pytest.fixture
+def server_environment() -> dict[str, str]:
+    """For programs of our own."""
+    return environment()
+
+
+@pytest.fixture
 def kedge() -> Callable[..., Done]:
     """Run a command to its end."""
 
-    def run(*arguments: str | Path, **variables: str) -> Done:
+    def run(*arguments: str | Path, wait: float = WAIT, **variables: str) -> Done:
         done = subprocess.run(
             [sys.executable, "-m", "kedge", *map(str, arguments)],
-            capture_output=True, text=True, timeout=WAIT, check=False, env=environment(**variables),
+            capture_output=True, text=True, timeout=wait, check=False, env=environment(**variables),
         )  # fmt: skip
         return Done(done.returncode, done.stdout, done.stderr)
 

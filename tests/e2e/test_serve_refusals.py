@@ -16,7 +16,7 @@ CASES = {
     "address without port": (["--grpc", "localhost"], "--grpc: 'localhost' is no address"),
     "port out of range": (["--metrics", "127.0.0.1:70000"], "--metrics: '127.0.0.1:70000': the port must be"),
     "bare IPv6": (["--grpc", "::1:80"], "--grpc: '::1:80' is no address"),
-    "admin off loopback": (["--admin", "0.0.0.0:8003"], "--admin: the admin port has no authentication yet"),
+    "admin off loopback": (["--admin", "0.0.0.0:8003"], "--admin: the admin port listens on"),
     "unknown plane": (["--plane", "fast"], "--plane: Input should be"),
     "unknown kernel": (["--kernel", "fast"], "--kernel: Input should be"),
     "native plane with another kernel": (["--plane", "native", "--kernel", "numba"], "--plane native"),
@@ -60,7 +60,7 @@ def test_with_json_an_error_is_json_on_standard_output(kedge: Any, tmp_path: Pat
         ("drain_grac: 1\n", "kedge.yaml: unknown setting 'drain_grac'; did you mean 'drain_grace'?"),
         ("- a\n- b\n", "kedge.yaml: expected settings"),
         ("a: [1\n", "kedge.yaml, line 2: not YAML"),
-        ("admin: 192.168.1.1:8003\n", "kedge.yaml: admin: the admin port has no authentication yet"),
+        ("admin: 192.168.1.1:8003\n", "kedge.yaml: admin: the admin port listens on"),
     ],
 )
 def test_a_bad_settings_file_is_named_with_its_key(kedge: Any, tmp_path: Path, content: str, message: str) -> None:

@@ -17,7 +17,7 @@ import yaml
 from kedge.demo import flights, pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -88,8 +88,15 @@ def train(directory: Path, progress: Callable[[float], None] = lambda _: None) -
     Returns:
         The paths of the two specs: ``flights-late``, then ``flights-delay``.
     """
-    training = _write_parts(flights.window(flights.load(), *WINTER), directory / "data")
-    return [_train_one(model, training, directory / model.name, progress) for model in MODELS]
+    return train_on(flights.window(flights.load(), *WINTER), directory, MODELS, progress)
+
+
+def train_on(
+    table: pa.Table, directory: Path, models: Sequence[Model], progress: Callable[[float], None] = lambda _: None
+) -> list[Path]:
+    """`train` on other flights, and perhaps fewer models."""
+    training = _write_parts(table, directory / "data")
+    return [_train_one(model, training, directory / model.name, progress) for model in models]
 
 
 def retrain(directory: Path, progress: Callable[[float], None] = lambda _: None) -> list[Path]:

@@ -18,13 +18,13 @@ from kedge.bundle.manifest import (
     Manifest,
     Metrics,
     Model,
-    Provenance,
     Role,
     Schema,
     Serving,
     Snapshots,
     TensorSpec,
 )
+from kedge.bundle.provenance import BuildDefinition, Builder, Provenance, RunDetails
 from kedge.dtypes import BY_ONNX
 
 if TYPE_CHECKING:
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
     import onnx
     from numpy.typing import NDArray
+
+PROVENANCE = Provenance(
+    build_definition=BuildDefinition(build_type="urn:kedge:test"),
+    run_details=RunDetails(builder=Builder(id="urn:kedge:test")),
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ def write(recipe: Recipe, root: Path) -> Path:
     add("config/serving.json", "serving", recipe.serving)
     add("eval/metrics.json", "metrics", Metrics(task="none", metrics=()))
     add("eval/gates.json", "gates", Gates(gates=()))
-    add("lineage/provenance.json", "provenance", Provenance(builder="tests"))
+    add("lineage/provenance.json", "provenance", PROVENANCE)
     add("golden/golden.json", "golden", recipe.golden)
     manifest = Manifest(
         format=FORMAT,

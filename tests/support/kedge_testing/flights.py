@@ -96,12 +96,20 @@ def rows(count: int, seed: int, *, temp: float = 40.0) -> pa.Table:
     )
 
 
-def bundle(root: Path, name: str = "flights", version: str = "1.0.0", *, bias: float = 0.0, slow: bool = False) -> Path:
-    """Build a bundle from a spec; returns the archive."""
+def bundle(
+    root: Path,
+    name: str = "flights",
+    version: str = "1.0.0",
+    *,
+    bias: float = 0.0,
+    slow: bool = False,
+    temp: float = 40.0,
+) -> Path:
+    """Build a bundle from a spec, on data of that mean temperature; returns the archive."""
     root.mkdir(parents=True, exist_ok=True)
     stem = f"{name}-{version}"
     onnx.save(model(bias, slow=slow), root / f"{stem}.onnx")
-    pq.write_table(rows(6000, 7), root / f"{stem}.parquet")
+    pq.write_table(rows(6000, 7, temp=temp), root / f"{stem}.parquet")
     (root / f"{stem}.yaml").write_text(
         f"name: {name}\nversion: {version}\nmodel: {stem}.onnx\ndata:\n  reference: {stem}.parquet\n  label: late\n"
     )

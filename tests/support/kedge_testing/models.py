@@ -118,6 +118,74 @@ def classes() -> onnx.ModelProto:
     )
 
 
+def root(*, flipped: bool = False) -> onnx.ModelProto:
+    """x [N, 1] float32 to probabilities [N, 2] = 1 - sqrt(x), sqrt(x): none above 1, not even finite below 0.
+
+    `flipped`: the two the other way round, and finite below 0 too: sqrt(|x|).
+    """
+    nodes = [
+        h.make_node("Abs" if flipped else "Identity", ["x"], ["square"]),
+        h.make_node("Sqrt", ["square"], ["p"]),
+        h.make_node("Sub", ["one", "p"], ["q"]),
+        h.make_node("Concat", ["p", "q"] if flipped else ["q", "p"], ["probabilities"], axis=1),
+    ]
+    return _model(
+        nodes,
+        [value("x", T.FLOAT, "N", 1)],
+        [value("probabilities", T.FLOAT, "N", 2)],
+        one=np.array([1], np.float32),
+    )
+
+
+def rotated(width: int, by: int) -> onnx.ModelProto:
+    """x [N, width] float32 to y, its columns moved on by so many places."""
+    order = (np.arange(width) - by) % width
+    return _model(
+        [h.make_node("Gather", ["x", "order"], ["y"], axis=1)],
+        [value("x", T.FLOAT, "N", width)],
+        [value("y", T.FLOAT, "N", width)],
+        order=order,
+    )
+
+
+def doubled() -> onnx.ModelProto:
+    """i [N, 1] int64 to y [N, 1] float32 = 2 i: takes what `poison` takes."""
+    return _model(
+        [h.make_node("Cast", ["i"], ["once"], to=T.FLOAT), h.make_node("Add", ["once", "once"], ["y"])],
+        [value("i", T.INT64, "N", 1)],
+        [value("y", T.FLOAT, "N", 1)],
+    )
+
+
+def quick() -> onnx.ModelProto:
+    """times [1] int64 to done [1, 1] float32: takes what `slow` takes, in no time."""
+    return _model(
+        [
+            h.make_node("Cast", ["times"], ["number"], to=T.FLOAT),
+            h.make_node("Unsqueeze", ["number", "axis"], ["done"]),
+        ],
+        [value("times", T.INT64, 1)],
+        [value("done", T.FLOAT, 1, 1)],
+        axis=np.array([0]),
+    )
+
+
+def spread() -> onnx.ModelProto:
+    """x [N, 1] float32 to y = x, sigma = |x|, low = x - 1 and high = x + 2, each [N, 1]."""
+    return _model(
+        [
+            h.make_node("Identity", ["x"], ["y"]),
+            h.make_node("Abs", ["x"], ["sigma"]),
+            h.make_node("Sub", ["x", "one"], ["low"]),
+            h.make_node("Add", ["x", "two"], ["high"]),
+        ],
+        [value("x", T.FLOAT, "N", 1)],
+        [value(name, T.FLOAT, "N", 1) for name in ("y", "sigma", "low", "high")],
+        one=np.array(1, np.float32),
+        two=np.array(2, np.float32),
+    )
+
+
 def nonzero() -> onnx.ModelProto:
     """x [M] float32 to where [1, K] int64: an output whose extent depends on the data; not batchable."""
     return _model(

@@ -12,7 +12,7 @@ import numpy as np
 from kedge.bundle.contents import Bundle
 from kedge.dtypes import DTYPES
 from kedge.plane.cold.service import ColdService
-from kedge.plane.contract import Arm, ArmRoute, DataPlane, Handle, Limits, LoadOptions, Route, RouteTable, Tls
+from kedge.plane.contract import Arm, ArmRoute, DataPlane, Handle, Limits, LoadOptions, Route, RouteTable, Tls, Tokens
 from kedge.proto import inference as pb
 from kedge_testing import bundles
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kedge.kernel.contract import Kernel
+    from kedge.plane.cold.outcomes import OutcomeCalls
 
 SERVICE = "/inference.GRPCInferenceService/"
 
@@ -88,12 +89,14 @@ def listen(
     *,
     limits: Limits | None = None,
     tls: Tls | None = None,
+    tokens: Tokens | None = None,
     address: str = "127.0.0.1:0",
+    outcomes: Callable[[DataPlane], OutcomeCalls] | None = None,
 ) -> Served:
-    """A plane that listens and answers cold calls; the caller stops it."""
+    """A plane that listens and answers cold calls, of outcomes too if asked; the caller stops it."""
     served = Served(make(kernel), root)
-    served.cold = ColdService(served.plane, served)
-    served.plane.configure(limits=limits, tls=tls)
+    served.cold = ColdService(served.plane, served, outcomes(served.plane) if outcomes else None)
+    served.plane.configure(limits=limits, tls=tls, tokens=tokens)
     served.plane.on_cold(served.cold)
     served.address = served.plane.start(address)
     return served
@@ -198,12 +201,12 @@ def outputs(response: pb.ModelInferResponse) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = 20.0, every: float = 0.005) -> None:
     """Wait until it holds; fail where it does not within the time."""
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.005)
+        time.sleep(every)
 
 
 FLIGHTS = 10_000

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
+
+from kedge_testing.serving import eventually
 
 from kedge.alerts.model import Cause, Severity
 from kedge.alerts.routing import OWNER_OF
-from kedge.app_alerts import finding
+from kedge.alerts.service import Alerts
+from kedge.alerts.settings import parse
+from kedge.app_alerts import RolloutAlerts, finding
+from kedge.bundle.manifest import Owners
 from kedge.monitor import verdict as v
+from kedge.rollout.notice import Notice
+from kedge.rollout.states import State
+from kedge.rollout.values import BundleState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def judgement(
@@ -59,3 +77,38 @@ def test_a_verdict_without_reasons_names_its_test() -> None:
     found = finding(judgement("feature", v.Cause.DATA, "drift"))
     assert found.severity is Severity.WARNING
     assert (found.summary, found.description) == ("flights 1.0.0 (canary): feature temp: drift", "drift")
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> Iterator[tuple[RolloutAlerts, Alerts]]:
+    """Where notices go in, and the alerts they become; who owns the bundle is asked of a view."""
+    owners = Owners(model="team-late@x")
+    view: Any = SimpleNamespace(bundle=lambda _: SimpleNamespace(manifest=SimpleNamespace(owners=owners)))
+    alerts = Alerts(parse({}, "alerts"), tmp_path / "alerts.db", {})
+    notices = RolloutAlerts()
+    notices.start(view, alerts)
+    yield notices, alerts
+    notices.stop()
+    alerts.stop()
+
+
+def test_a_rollback_pages_until_somebody_has_cleared_it(pages: tuple[RolloutAlerts, Alerts]) -> None:
+    notices, alerts = pages
+    bundle = BundleState("ab" * 32, "flights", "3.0.0", State.QUARANTINED, 1.0, "")
+    notices.tell(Notice("rolled back", bundle, "invalid outputs: 44 of 44"))
+    eventually(lambda: len(alerts.active()) == 1)
+    (alert,) = alerts.active()
+    assert (alert.cause, alert.severity, alert.owner) == (Cause.ROLLBACK, Severity.CRITICAL, "team-late@x")
+    assert alert.summary == "flights 3.0.0 rolled back: invalid outputs: 44 of 44"
+    notices.tell(Notice("cleared", bundle, "cleared by ann"))
+    eventually(lambda: alerts.active() == ())
+
+
+def test_a_rollout_that_waits_for_a_person_warns(pages: tuple[RolloutAlerts, Alerts]) -> None:
+    notices, alerts = pages
+    bundle = BundleState("ab" * 32, "flights", "3.0.0", State.CANARY, 1.0, "")
+    for _ in range(3):
+        notices.tell(Notice("held", bundle, "waiting for a person to say 'promote'"))
+    notices.stop()
+    (alert,) = alerts.active()
+    assert (alert.cause, alert.severity) == (Cause.CANARY, Severity.WARNING)
