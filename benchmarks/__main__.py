@@ -1,6 +1,6 @@
 """Run the benchmarks and print their tables, ratios first.
 
-python -m benchmarks [--only load,kernel,power] [--quick] [--json]
+python -m benchmarks [--only load,change,neighbours,kernel,power,audit] [--quick] [--json]
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import report, scripts
+from benchmarks import audit, change, neighbours, report, scripts
 from benchmarks.load import suite as load
 from benchmarks.report import BenchmarkError
 from kedge.errors import KedgeError
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 SUITES: Final[dict[str, Callable[..., tuple[Table, ...]]]] = {
     "load": load.run,
+    "change": change.run,
+    "neighbours": neighbours.run,
     "kernel": scripts.kernel,
     "power": scripts.power,
+    "audit": audit.run,
 }
 
 

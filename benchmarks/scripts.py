@@ -28,8 +28,11 @@ def kernel(*, quick: bool) -> tuple[Table, ...]:
 
 
 def power(*, quick: bool) -> tuple[Table, ...]:
-    """Requests until a bad canary is found."""
-    return _run("Requests to a verdict", "power/power.py", "--runs", "20" if quick else "400")
+    """Requests until a bad canary is found, and what becomes of whole rollouts."""
+    return (
+        *_run("Requests to a verdict", "power/power.py", "--runs", "20" if quick else "400"),
+        *_run("Whole rollouts", "power/rollout.py", "--runs", "10" if quick else "200"),
+    )
 
 
 def _build_kernel_bench() -> Path:

@@ -61,7 +61,9 @@ class Load:
         return sorted(self.microseconds)[int(len(self.microseconds) * 0.99)]
 
 
-def run(url: str, shape: Shape, requests: int, *, body: Path | None, log: Path | None = None) -> Load:
+def run(
+    url: str, shape: Shape, requests: int, *, body: Path | None, log: Path | None = None, pace: float = 0.0
+) -> Load:
     """Send `requests` requests and wait for all answers.
 
     Args:
@@ -74,6 +76,8 @@ def run(url: str, shape: Shape, requests: int, *, body: Path | None, log: Path |
     command = ["h2load", "-t", "1", "-n", f"{requests}", "-c", f"{shape.connections}", "-m", f"{shape.streams}"]
     if body is not None:
         command += ["-d", str(body)] + [argument for header in GRPC for argument in ("-H", header)]
+    if pace:
+        command += [f"--rps={pace / shape.connections:g}"]
     if log is not None:
         log.unlink(missing_ok=True)  # h2load appends
         command += [f"--log-file={log}"]
