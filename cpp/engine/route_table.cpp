@@ -1,6 +1,12 @@
 #include "engine/route_table.hpp"
 
+#include <chrono>
+
 namespace kedge::engine {
+
+std::int64_t RoutePointer::now_ns() {
+  return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 std::uint64_t Route::draw(const Picker& picker) const {
   return picker.key.empty() ? picker.random : wire::sticky_hash(salt, picker.key, picker.period(sticky_for));

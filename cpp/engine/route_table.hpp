@@ -1,6 +1,7 @@
 // Where requests go: an immutable table, replaced whole by a publish.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -99,6 +100,7 @@ class RoutePointer {
  public:
   struct alignas(64) Reader {
     std::atomic<std::uint64_t> seen{0};
+    std::atomic<std::int64_t> seen_ns{0};  // when it first read that generation
     std::atomic<bool> asleep{true};
   };
   explicit RoutePointer(std::size_t readers) : readers_(readers) {}
@@ -107,7 +109,12 @@ class RoutePointer {
   // asleep knows that its later read will see the new table.
   const RouteTable* read(std::size_t reader) {
     const RouteTable* table = table_.load(std::memory_order_seq_cst);
-    readers_[reader].seen.store(table == nullptr ? 0 : table->generation, std::memory_order_release);
+    const std::uint64_t generation = table == nullptr ? 0 : table->generation;
+    Reader& mine = readers_[reader];
+    if (mine.seen.load(std::memory_order_relaxed) != generation) {
+      mine.seen_ns.store(now_ns(), std::memory_order_relaxed);
+      mine.seen.store(generation, std::memory_order_release);
+    }
     return table;
   }
   void sleep(std::size_t reader) { readers_[reader].asleep.store(true, std::memory_order_seq_cst); }
@@ -125,6 +132,17 @@ class RoutePointer {
     }
     return true;
   }
+  // When the last of the readers that did not sleep came to pick from `generation`; 0 if all of them slept.
+  // The publisher itself may come to look much later than that.
+  std::int64_t last_pick_ns(std::uint64_t generation) const {
+    std::int64_t last = 0;
+    for (const Reader& reader : readers_) {
+      if (reader.seen.load(std::memory_order_acquire) < generation) continue;
+      last = std::max(last, reader.seen_ns.load(std::memory_order_relaxed));
+    }
+    return last;
+  }
+  static std::int64_t now_ns();
 
  private:
   std::atomic<const RouteTable*> table_{nullptr};

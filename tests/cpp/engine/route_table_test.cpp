@@ -47,10 +47,16 @@ void a_publish_waits_for_readers_that_are_awake() {
   first.generation = 1;
   pointer.store(&first);
   CHECK(pointer.quiescent(1));  // both sleep
+  CHECK(pointer.last_pick_ns(1) == 0);
   pointer.wake(0);
   CHECK(!pointer.quiescent(1));
+  const std::int64_t before = RoutePointer::now_ns();
   CHECK(pointer.read(0) == &first);
   CHECK(pointer.quiescent(1));
+  const std::int64_t picked = pointer.last_pick_ns(1);
+  CHECK(picked >= before);
+  CHECK(pointer.read(0) == &first);  // only the first pick counts
+  CHECK(pointer.last_pick_ns(1) == picked);
   RouteTable second;
   second.generation = 2;
   pointer.store(&second);
