@@ -13,6 +13,7 @@ import struct
 import subprocess
 import tempfile
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,6 +28,7 @@ from benchmarks.load import h2load
 from benchmarks.load.h2load import Shape
 from benchmarks.load.process import ROOT
 from benchmarks.report import BenchmarkError, Table, ratio_row
+from kedge.audit.record import Actor
 from kedge.build import build
 from kedge.bundle.store import Store
 from kedge.kernel.select import select
@@ -34,12 +36,14 @@ from kedge.kernel.snapshot import Counts
 from kedge.plane import cells
 from kedge.plane.contract import Arm, ArmRoute, LoadOptions, Route, RouteTable
 from kedge.plane.native import NativePlane
+from kedge.rollout.ledger import open_ledger
+from kedge.rollout.manager import Rollouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kedge.bundle.contents import Bundle
-    from kedge.plane.contract import Handle
+    from kedge.plane.contract import Handle, PublishReport
 
 WIDE: Final = Shape(8, 8)
 FEW: Final = Shape(2, 2)
@@ -47,6 +51,18 @@ FEW: Final = Shape(2, 2)
 SIDE: Final = 5000
 """Of the square matrix that makes the large model 100 MB."""
 GRACE: Final = 10.0
+OPERATOR: Final = Actor(name="benchmark", authenticated_by="none")
+
+
+class Stamped(NativePlane):
+    """A native plane that remembers when its last publish returned."""
+
+    published = 0.0
+
+    def publish(self, table: RouteTable) -> PublishReport:
+        report = super().publish(table)
+        self.published = time.perf_counter()
+        return report
 
 
 class Serving:
@@ -64,7 +80,11 @@ class Serving:
         self.body = folder / "body"
         self.body.write_bytes(b"\0" + struct.pack(">I", len(message)) + message)
         self.log = folder / "log"
-        self.url = f"http://{self.plane.start('127.0.0.1:0')}/inference.GRPCInferenceService/ModelInfer"
+        self.url = self.url_of(self.plane.start("127.0.0.1:0"))
+
+    @staticmethod
+    def url_of(address: str) -> str:
+        return f"http://{address}/inference.GRPCInferenceService/ModelInfer"
 
     def load(self, bundle: Bundle) -> Handle:
         return self.plane.load(bundle.directory, LoadOptions())
@@ -95,6 +115,7 @@ def run(*, quick: bool) -> tuple[Table, ...]:
                 _publishing(serving, 500 if quick else 10_000),
                 _beside(serving, Path(name), pairs=2 if quick else 6, requests=10_000 if quick else 40_000),
                 _memory(serving, cycles=40 if quick else 300),
+                _rollbacks(serving, Path(name), 20 if quick else 200),
             )
         finally:
             serving.plane.stop()
@@ -179,6 +200,40 @@ def _memory(serving: Serving, cycles: int) -> Table:
     columns = ("resident memory", "ratio", "range", "runs", "bar", "met")
     note = f"{sizes[10]:.1f} MB after 10, {sizes[cycles]:.1f} MB after {cycles}."
     return Table("Load, swap, 200 requests, retire", columns, (row,), (note,))
+
+
+def _rollbacks(serving: Serving, folder: Path, count: int) -> Table:
+    """A swap and its rollback, `count` times under load: from the command until no shard picks the bad bundle."""
+    plane = Stamped(select("native"), isolate=False)
+    state = folder / "state"
+    state.mkdir(mode=0o700)
+    rollouts = Rollouts(ledger=open_ledger(state), store=Store(folder / "store"), plane=plane, clock=time.time)
+    first, second = (bundle.id for bundle in serving.bundles)
+    took: list[float] = []
+    try:
+        rollouts.restore()
+        rollouts.deploy(first, strategy="swap", by=OPERATOR, reason="benchmark")
+        serving.url = serving.url_of(plane.start("127.0.0.1:0"))
+        while len(took) < count:
+            with meanwhile(lambda: serving.ask(WIDE, 200_000)) as busy:
+                while busy() and len(took) < count:
+                    rollouts.deploy(second, strategy="swap", by=OPERATOR, reason="benchmark")
+                    start = time.perf_counter()
+                    rollouts.rollback(model.NAME, by=OPERATOR, reason="benchmark")
+                    took.append((plane.published - start) * 1e3)
+                    rollouts.clear_quarantine(second, by=OPERATOR, reason="benchmark")
+    finally:
+        rollouts.close()
+        plane.stop()
+    rows = (
+        ("rollbacks under load", len(took), ""),
+        ("median ms", float(np.median(took)), ""),
+        ("p99 ms", float(np.quantile(took, 0.99)), "<= 1"),
+        ("worst ms", max(took), ""),
+    )
+    return Table(
+        f"From the command to roll back until every shard picks the good bundle, {WIDE}", ("what", "found", "bar"), rows
+    )
 
 
 @contextmanager
