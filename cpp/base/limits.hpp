@@ -8,8 +8,8 @@
 
 namespace kedge::limits {
 
-// --- HTTP/2
-// -----------------------------------------------------------------------------------------------------
+// --- HTTP/2 ---
+
 // Stream flood: every open stream holds a Call and its buffers.
 inline constexpr std::uint32_t max_concurrent_streams = 1024;
 // Header bomb: HPACK turns a few indexed bytes into many; counted as RFC 9113 counts (name + value + 32).
@@ -26,6 +26,10 @@ inline constexpr std::size_t max_outbound_acks = 256;
 // every one of its 1,024 streams four times over, as real deadline storms do.
 inline constexpr std::uint64_t stream_reset_burst = 4096;
 inline constexpr std::uint64_t stream_reset_per_second = 512;
+// Resets and answers that a peer provokes and does not read: frames waiting to be sent, for each stream it
+// may have open, beside those of streams it reset; and what one of them holds.
+inline constexpr std::size_t max_outbound_frames_per_stream = 4;
+inline constexpr std::size_t outbound_frame_bytes = 512;
 // PING, SETTINGS, PRIORITY and empty-DATA floods by a peer that does read: such frames between two messages
 // (or ticks).
 inline constexpr std::uint32_t max_control_frames = 4096;
@@ -40,25 +44,38 @@ inline constexpr std::size_t output_high_water_bytes = 512 * 1024;
 // even).
 inline constexpr std::size_t send_by_reference_bytes = 8 * 1024;
 
-// --- gRPC
-// -------------------------------------------------------------------------------------------------------
+// Blocks of memory a shard keeps for its next requests, whoever needed them before.
+inline constexpr std::size_t max_spare_bytes = std::size_t{8} * 1024 * 1024;
+
+// --- gRPC ---
+
 // Memory exhaustion by one message, compressed or not.
 inline constexpr std::size_t max_message_bytes = std::size_t{64} * 1024 * 1024 + 64 * 1024;
-// Memory exhaustion by many half-sent messages: declared lengths reserved a connection and a shard.
+// Memory exhaustion by many clients together: all that a shard holds for them, and what one of them may have
+// of it. Counted are connections, streams, messages from their first byte on, and answers until the socket
+// has taken them.
 inline constexpr std::size_t max_connection_bytes = std::size_t{256} * 1024 * 1024;
 inline constexpr std::size_t max_shard_bytes = std::size_t{1024} * 1024 * 1024;
+// Thousands of connections, or of streams, that never say anything: the session with its tables; a call with
+// its request, whose headers count as well where they are kept.
+inline constexpr std::size_t connection_overhead_bytes = std::size_t{48} * 1024;
+inline constexpr std::size_t stream_overhead_bytes = 4096;
+// What a request that is over keeps for the next: a message of a few kilobytes may name thousands of tensors.
+inline constexpr std::size_t spare_request_tensors = 64;
 // A million empty messages must cost their sender something: what holding one message reserves besides its
 // bytes.
 inline constexpr std::size_t message_overhead_bytes = 256;
-// The first allocation for a message of which only the prefix is here; it doubles as bytes really arrive.
+// What is allocated and reserved for a message of which only the prefix is here; it doubles as bytes really
+// arrive, so that lengths that are only declared take nothing from anyone.
 inline constexpr std::size_t first_message_allocation_bytes = 4096;
 // Gzip bomb: output grows, and is reserved, in steps that begin here and double; max_message_bytes caps it.
 inline constexpr std::size_t inflate_step_bytes = 4096;
 // grpc-message is a header: an error text that quotes the request must not become a header bomb of our own.
 inline constexpr std::size_t max_status_message_bytes = 1024;
 
-// --- Open Inference codec (the Python twins are in kedge/plane/limits.py)
-// ----------------------------------------- Messages that are all tensor headers.
+// --- Open Inference codec (the Python twins are in kedge/plane/limits.py) ---
+
+// Messages that are all tensor headers.
 inline constexpr std::size_t max_tensors = 4096;
 // Shapes of millions of ones that cost more to check than to send.
 inline constexpr std::size_t max_dimensions = 16;
@@ -76,9 +93,9 @@ inline constexpr std::size_t max_group_depth = 100;
 // error.
 inline constexpr std::size_t max_quoted_chars = 128;
 
-// --- TLS and tokens
-// --------------------------------------------------------------------------------------------- A handshake
-// that feeds bytes for ever.
+// --- TLS and tokens ---
+
+// A handshake that feeds bytes for ever.
 inline constexpr std::size_t max_handshake_bytes = 64 * 1024;
 // A prediction id in characters; longer ones are refused unread.
 inline constexpr std::size_t max_token_chars = 96;

@@ -37,7 +37,9 @@ std::vector<sketch::Category> categories(const py::object& values) {
   return result;
 }
 
-sketch::CategoricalFeature categorical(const py::handle& feature) {
+}  // namespace
+
+sketch::CategoricalFeature categorical_from_python(const py::handle& feature) {
   sketch::CategoricalFeature result;
   result.name = feature.attr("name").cast<std::string>();
   result.tensor = feature.attr("tensor").cast<std::size_t>();
@@ -48,8 +50,6 @@ sketch::CategoricalFeature categorical(const py::handle& feature) {
   if (!missing.is_none()) result.missing = category(missing);
   return result;
 }
-
-}  // namespace
 
 sketch::Layout layout_from_python(const py::object& layout, const py::bytes& digest) {
   sketch::Layout result;
@@ -62,7 +62,7 @@ sketch::Layout layout_from_python(const py::object& layout, const py::bytes& dig
     if (py::hasattr(feature, "edges")) {
       result.features.emplace_back(numeric(feature));
     } else {
-      result.features.emplace_back(categorical(feature));
+      result.features.emplace_back(categorical_from_python(feature));
     }
   }
   result.classes = layout.attr("classes").cast<std::size_t>();

@@ -11,4 +11,6 @@ namespace kedge::bindings {
 // as the contract's classes, which have checked themselves, hold it.
 sketch::Layout layout_from_python(const pybind11::object& layout, const pybind11::bytes& digest);
 
+sketch::CategoricalFeature categorical_from_python(const pybind11::handle& feature);
+
 }  // namespace kedge::bindings

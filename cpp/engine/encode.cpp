@@ -39,6 +39,7 @@ void Encoder::start(const Target& target, Lane& lane, std::int64_t rows) {
   lane_ = &lane;
   rows_ = rows;
   sealing_ = sealer_.start(target);
+  if (sealing_) target.model->slices().read(lane.inputs(), static_cast<std::size_t>(rows), sliced_);
   forget_large();
   head_ = &heads_.get(
       [&] {
@@ -78,7 +79,7 @@ void Encoder::answer(Request& request, std::int64_t first) {
   if (!sealing_ || request.rows != 1) return encode(request, {});
   if (std::find(request.outputs.begin(), request.outputs.end(), kPredictionIdsIndex) != request.outputs.end())
     return encode(request, ids_);
-  const wire::TokenText id = sealer_.seal(request.key_bits, predicted(first_row));
+  const wire::TokenText id = seal(request.key_bits, first_row);
   encode(request, id.view());
 }
 
@@ -119,7 +120,7 @@ wire::OutputView Encoder::ids(const Request& request, std::size_t first, Shape& 
   const std::uint32_t bits = own ? request.row_bits : request.key_bits;
   for (std::size_t row = 0; row < static_cast<std::size_t>(request.rows); ++row) {
     id_starts_.push_back(ids_.size());
-    ids_ += sealer_.seal(bits, predicted(first + row)).view();
+    ids_ += seal(bits, first + row).view();
   }
   shape.resize(1);
   shape[0] = request.rows;

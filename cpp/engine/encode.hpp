@@ -32,6 +32,9 @@ class Encoder {
 
   const Predictions::View& seen() { return lane_->predicted(static_cast<std::size_t>(rows_)); }
   wire::Predicted predicted(std::size_t row);
+  wire::TokenText seal(std::uint32_t key_bits, std::size_t row) {
+    return sealer_.seal(key_bits, target_->model->slices().id(sliced_, row), predicted(row));
+  }
   wire::OutputView ids(const Request& request, std::size_t first, Shape& shape);
   bool add_confidence(Request& request, std::size_t first);
   void forget_large();
@@ -45,6 +48,7 @@ class Encoder {
   std::vector<wire::OutputView> views_;
   std::string ids_;
   std::vector<std::size_t> id_starts_;
+  Slices::Views sliced_;  // of the run being answered
 
   // Of the run being answered.
   const Target* target_ = nullptr;

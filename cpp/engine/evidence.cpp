@@ -59,14 +59,19 @@ RowPrediction ScoreRule::read(const PredictionView& seen, std::size_t row) const
   return read;
 }
 
-void Evidence::answered(const Unit& unit, UnitFilter& filter, Events events) {
-  if (unit.kind == Unit::Kind::none) return;
-  if (unit.first) ++words_[evidence::kUnits];
+bool Evidence::answered(const Unit& unit, UnitFilter& filter, Events events, bool judged) {
+  if (unit.kind == Unit::Kind::none) return false;
+  const bool first = filter.first_request(unit);
+  if (first) {
+    ++words_[evidence::kUnits];
+    words_[evidence::kJudged] += judged ? 1 : 0;
+  }
   for (std::size_t kind = 0; events != 0 && kind < kEventKinds; ++kind) {
     if ((events & event(static_cast<EventKind>(kind))) == 0) continue;
-    if (unit.first) ++words_[evidence::kRequest + kind];
+    if (first) ++words_[evidence::kRequest + kind];
     if (filter.first_event(unit, static_cast<EventKind>(kind))) ++words_[evidence::kFirst + kind];
   }
+  return first;
 }
 
 void Evidence::compared(const RowPrediction& live, std::int64_t live_ns, const RowPrediction& shadow,

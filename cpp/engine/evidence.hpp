@@ -32,7 +32,8 @@ inline constexpr std::size_t kAgreement = kShadowNs + 1;
 inline constexpr std::size_t kAgreementClasses = 9;
 inline constexpr std::size_t kDifferences = kAgreement + kAgreementClasses * kAgreementClasses;
 inline constexpr std::size_t kDifferenceBins = 64;
-inline constexpr std::size_t kWords = kDifferences + kDifferenceBins;
+inline constexpr std::size_t kJudged = kDifferences + kDifferenceBins;
+inline constexpr std::size_t kWords = kJudged + 1;
 
 }  // namespace evidence
 
@@ -70,8 +71,9 @@ class ScoreRule {
 // The counts of one cell by one writer.
 class Evidence {
  public:
-  // A request that was drawn was answered, with these events.
-  void answered(const Unit& unit, UnitFilter& filter, Events events);
+  // A request that was drawn was answered, with these events. `judged`: it ran in a batch of a size whose
+  // slow runs can be told. Returns whether it was the first of its unit.
+  bool answered(const Unit& unit, UnitFilter& filter, Events events, bool judged = false);
   // The score of the first row of a unit's first request.
   void scored(std::size_t slot) { ++words_[evidence::kScores + slot]; }
 

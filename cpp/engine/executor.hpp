@@ -33,8 +33,18 @@ class ExecutorPool {
   ExecutorPool(const ExecutorPool&) = delete;
   ExecutorPool& operator=(const ExecutorPool&) = delete;
 
-  // Takes requests of one target; false, and none taken, if the queue has no room.
-  bool submit(const std::shared_ptr<const Target>& target, std::span<Request* const> requests);
+  // Why a request was not taken.
+  enum class Shed : std::uint8_t {
+    full,  // as many wait as may
+    late,  // by the time runs have taken, its turn would come too late for its deadline
+  };
+  struct Refused {
+    Request* request;
+    Shed why;
+  };
+  // Takes requests of one target, and adds those it does not take to `refused`.
+  void submit(const std::shared_ptr<const Target>& target, std::span<Request* const> requests,
+              std::vector<Refused>& refused);
   // Gives back what waits past its deadline, of one shard's, and when the next of that shard's deadlines is;
   // 0 for none.
   struct Waiting {
@@ -53,8 +63,12 @@ class ExecutorPool {
     std::thread thread;
   };
   void work(std::size_t index);
-  Batch take(std::unique_lock<std::mutex>& lock);
+  bool in_time(const Request& request, std::int64_t now) const;
+  void drop_hopeless(std::vector<Waiting>& dropped);
+  Batch take(std::unique_lock<std::mutex>& lock, std::vector<Waiting>& dropped);
   void finish(Batch& batch, std::vector<Request*>& all, Worker& worker);
+  void give_up(const std::vector<Waiting>& dropped, Worker& worker);
+  void release(const std::vector<std::vector<Request*>>& parts, std::size_t count);
   std::vector<std::vector<Request*>> by_shard(const std::vector<Request*>& requests) const;
 
   std::shared_ptr<Model> model_;
@@ -64,6 +78,9 @@ class ExecutorPool {
   std::mutex mutex_;
   std::condition_variable ready_;
   std::deque<Waiting> queue_;
+  std::int64_t waiting_rows_ = 0;  // of `queue_`
+  std::size_t running_ = 0;        // threads that run a batch
+  std::int64_t run_ns_ = 0;        // moving average of the wall time of a run; 0: none yet
   std::vector<Thread> threads_;
   std::atomic<std::size_t> under_way_{0};
   bool stopping_ = false;

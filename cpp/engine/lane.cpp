@@ -5,6 +5,13 @@
 namespace kedge::engine {
 namespace {
 
+// Of one input: more is not worth keeping, for its allocation costs little beside its run.
+constexpr std::size_t kKeptBytes = std::size_t{1} << 20U;
+
+std::size_t held(const std::vector<std::string_view>& strings) {
+  return strings.capacity() * sizeof(std::string_view);
+}
+
 Shape batch_shape(std::span<Request* const> requests, std::size_t index) {
   Shape shape(requests.front()->inputs[index]->shape.dims());
   if (requests.size() == 1 || shape.rank() == 0) return shape;
@@ -50,6 +57,20 @@ const Predictions::View& Lane::predicted(std::size_t rows) {
     read_ = true;
   }
   return seen_;
+}
+
+void Lane::let_go() {
+  for (Input& input : scratch_) {
+    if (input.bytes.capacity() > kKeptBytes) input.bytes = {};
+    if (held(input.strings) > kKeptBytes) input.strings = std::vector<std::string_view>();
+  }
+  runner_.let_go();
+}
+
+std::size_t Lane::bytes() const {
+  std::size_t all = runner_.bytes();
+  for (const Input& input : scratch_) all += input.bytes.capacity() + held(input.strings);
+  return all;
 }
 
 TensorView Lane::gather_strings(std::span<Request* const> requests, std::size_t index) {

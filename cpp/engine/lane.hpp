@@ -31,6 +31,11 @@ class Lane {
   std::span<const TensorView> outputs() const { return runner_.outputs(); }
   // What the outputs predict for the `rows` rows that ran; read once a run, by whoever asks first.
   const Predictions::View& predicted(std::size_t rows);
+  // The batch is counted: neither inputs nor outputs are read again. One of a million rows must not hold its
+  // memory in every thread for ever.
+  void let_go();
+  // Held for batches to come.
+  std::size_t bytes() const;
   const std::shared_ptr<Model>& model() const { return model_; }
 
  private:

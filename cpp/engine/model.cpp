@@ -59,6 +59,7 @@ std::int64_t thread_cpu_ns() {
 Model::Model(const Runtime& runtime, ModelConfig config)
     : config_(std::move(config)),
       session_(std::make_shared<Session>(runtime, config_.session)),
+      slices_(config_.slices),
       score_(config_.layout != nullptr ? *config_.layout : sketch::Layout{}),
       threshold_(config_.calibration.has_value() ? config_.calibration->threshold : 0.0) {
   for (std::size_t i = 0; i < config_.prediction.classes.size(); ++i) {

@@ -11,6 +11,7 @@
 
 #include "engine/evidence.hpp"
 #include "engine/session.hpp"
+#include "engine/slices.hpp"
 #include "engine/suspects.hpp"
 #include "sketch/layout.hpp"
 
@@ -52,7 +53,8 @@ struct ModelConfig {
   bool batchable = false;
   Prediction prediction;
   std::optional<Calibration> calibration;
-  bool outcomes = true;  // predictions are sealed, so that labels may come back for them
+  bool outcomes = true;              // predictions are sealed, so that labels may come back for them
+  std::vector<SliceFeature> slices;  // by which labels are told apart
   std::int64_t max_batch = 256;
   std::int64_t max_queue_delay_us = 0;
   std::size_t max_queue = 4096;
@@ -100,6 +102,7 @@ class Model {
   // Class id of a label, or `classes.size()` for one that is not listed.
   std::int64_t class_of(std::string_view label) const;
 
+  const Slices& slices() const { return slices_; }
   // By which score its arms are compared.
   const ScoreRule& score() const { return score_; }
   Suspects& suspects() { return suspects_; }
@@ -114,6 +117,7 @@ class Model {
   ModelConfig config_;
   std::shared_ptr<const Session> session_;
   std::unordered_map<std::string, std::int64_t> class_ids_;
+  Slices slices_;
   ScoreRule score_;
   Suspects suspects_;
   std::atomic<double> threshold_;

@@ -69,8 +69,8 @@ void Observer::judge(const Target& target, Cell& cell, std::span<const Request* 
     if (request->answer.code != Code::kOk) continue;  // counted as what it was
     Events events = of_batch;
     if (!valid && !are_valid(seen, row, count)) events |= event(EventKind::invalid);
-    cell.evidence->answered(request->unit, *target.units, events);
-    if (!request->unit.first || count == 0) continue;
+    const bool counts = cell.evidence->answered(request->unit, *target.units, events, slow_ns != 0);
+    if (!counts || count == 0) continue;
     const ScoreRule& rule = target.model->score();
     const RowPrediction read = rule.read(seen, row);
     const auto slot = read.score.has_value() ? rule.slot(*read.score) : std::nullopt;
@@ -129,23 +129,27 @@ Observer::Cell* Observer::cell(const std::shared_ptr<const Target>& target) {
 void Observer::fold() {
   last_target_ = 0;
   shadows_.tidy();
-  std::vector<Cell*> closed;
-  for (Cell& known : cells_) {
-    if (known.epoch != kFolded && known.target.expired()) closed.push_back(&known);
+  const auto has_newer = [&](const Cell& one) {
+    return std::any_of(cells_.begin(), cells_.end(), [&](const Cell& other) {
+      return other.epoch > one.epoch && other.arm == one.arm && other.bundle == one.bundle;
+    });
+  };
+  const auto is_over = [&](const Cell& one) {
+    return one.epoch != kFolded && one.target.expired() && has_newer(one);
+  };
+  for (;;) {  // a newer one is never folded before it, whatever their order
+    const auto over = std::find_if(cells_.begin(), cells_.end(), is_over);
+    if (over == cells_.end()) return;
+    Cell old = std::move(*over);
+    cells_.erase(over);
+    old.epoch = kFolded;
+    take(std::move(old));
   }
-  std::sort(closed.begin(), closed.end(), [](const Cell* a, const Cell* b) { return a->epoch > b->epoch; });
-  std::vector<Cell> old;
-  for (std::size_t i = 0; i < closed.size(); ++i) {
-    const auto newer = std::count_if(
-        closed.begin(), closed.begin() + static_cast<std::ptrdiff_t>(i),
-        [&](Cell* other) { return other->arm == closed[i]->arm && other->bundle == closed[i]->bundle; });
-    if (static_cast<std::size_t>(newer) >= kClosedEpochs) old.push_back(std::move(*closed[i]));
-  }
-  std::erase_if(cells_, [](const Cell& known) { return known.sketch == nullptr; });
-  for (Cell& one : old) {
-    one.epoch = kFolded;
-    take(std::move(one));
-  }
+}
+
+void Observer::drop(const std::string& bundle) {
+  last_target_ = 0;
+  std::erase_if(cells_, [&](const Cell& known) { return known.bundle == bundle; });
 }
 
 void Observer::add(Cell&& from, Cell& to) {

@@ -25,9 +25,11 @@ struct CellCounts {
 
 class Observer {
  public:
-  // Epoch under which epochs closed long ago are added up, and how many are kept apart before that.
+  // Epoch under which all but the newest of a bundle and arm are added up: a cell is a quarter of a megabyte,
+  // and every rollout makes epochs. The newest stays apart, for it may be in force though nothing holds its
+  // target: a table that leaves a route as it was has targets of its own, and none of them was counted under
+  // yet.
   static constexpr std::uint64_t kFolded = 0;
-  static constexpr std::size_t kClosedEpochs = 8;
 
   // Counts one batch that ran: its inputs and outputs still lie in the lane. `requests` may be empty where
   // the target is not compared.
@@ -43,8 +45,10 @@ class Observer {
 
   // Takes over the counts of a writer that ends.
   void absorb(Observer&& other);
-  // Adds up what was counted under targets that nobody holds any more.
+  // Adds up what was counted under targets that nobody holds any more, but for the newest epoch.
   void fold();
+  // Drops the counts of a bundle that is loaded no more.
+  void drop(const std::string& bundle);
   std::vector<CellCounts> snapshot() const;
   // Rows kept of a bundle, oldest first.
   std::vector<SampledRow> sample(std::uint64_t model_key) const;

@@ -30,8 +30,7 @@ Pipeline::~Pipeline() {
   for (InferStream* stream : streams_) delete stream;
 }
 
-// --- receive
-// ---------------------------------------------------------------------------------------------------------
+// --- receive ---
 
 void Pipeline::open_unary(Peer& peer, wire::Call& call) {
   Request* request = make();
@@ -87,8 +86,7 @@ void Pipeline::receive(Peer& peer, wire::Call& call, wire::Message&& message) {
   }
 }
 
-// --- pick
-// ------------------------------------------------------------------------------------------------------------
+// --- pick ---
 
 const Pipeline::TargetPtr* Pipeline::pick(Request& request, const wire::Call* call, Answer& refusal) {
   if (shared_.draining.load(std::memory_order_relaxed)) {
@@ -147,8 +145,7 @@ bool Pipeline::prepare(Request& request, const TargetPtr& target) {
   return true;
 }
 
-// --- add
-// -------------------------------------------------------------------------------------------------------------
+// --- add ---
 
 void Pipeline::add(Request* request, const TargetPtr& target) {
   const std::int64_t most = target->model->inline_rows();
@@ -199,8 +196,7 @@ void Pipeline::refresh() {
   forming_.resize(table->targets.size());
 }
 
-// --- run
-// -------------------------------------------------------------------------------------------------------------
+// --- run ---
 
 void Pipeline::run_batches() {
   expire_waiting();
@@ -235,8 +231,7 @@ void Pipeline::run(Batch& batch) {
   sent_.insert(sent_.end(), all.begin(), all.end());
 }
 
-// --- send
-// ------------------------------------------------------------------------------------------------------------
+// --- send ---
 
 void Pipeline::refuse(Request* request, Code code, std::string message) {
   request->answer.code = code;
@@ -290,8 +285,7 @@ void Pipeline::resume_streams() {
   }
 }
 
-// --- observe
-// ---------------------------------------------------------------------------------------------------------
+// --- observe ---
 
 void Pipeline::observe() {
   worker_.observe();
@@ -312,10 +306,24 @@ Request* Pipeline::make() {
     all_.push_back(std::make_unique<Request>());
     free_.push_back(all_.back().get());
     all_.back()->shard = shard_;
+    all_.back()->slot = all_.size() - 1;
   }
   Request* request = free_.back();
   free_.pop_back();
+  unused_ = std::min(unused_, free_.size());
   return request;
+}
+
+// Frees requests that nobody needed since the last call: a flood must not decide for ever how many there are.
+void Pipeline::trim() {
+  for (; unused_ != 0; --unused_) {
+    const std::size_t slot = free_.back()->slot;
+    free_.pop_back();
+    all_[slot] = std::move(all_.back());
+    all_.pop_back();
+    if (slot != all_.size()) all_[slot]->slot = slot;
+  }
+  unused_ = free_.size();
 }
 
 void Pipeline::recycle(Request* request) {

@@ -85,6 +85,7 @@ class Pipeline {
   void send(Request& request);
   void resume_streams();
   Request* make();
+  void trim();
   void recycle(Request* request);
 
   const std::uint32_t shard_;
@@ -104,6 +105,7 @@ class Pipeline {
   std::vector<std::uint32_t> active_;  // indices of `forming_` that hold requests
   std::vector<Batch> ready_;           // to run in this turn
   std::vector<PoolShare> for_pools_;   // to hand over in this turn
+  std::vector<ExecutorPool::Refused> refused_;
   struct Deadline {
     std::shared_ptr<Model> model;
     std::int64_t at_ns;  // the earliest among those that wait for its pool, or earlier
@@ -112,6 +114,7 @@ class Pipeline {
   std::vector<Request*> sent_;  // to be observed, then recycled
   std::vector<std::unique_ptr<Request>> all_;
   std::vector<Request*> free_;
+  std::size_t unused_ = 0;  // the fewest of `free_` since the last `trim`
   std::vector<InferStream*> streams_;
   std::vector<InferStream*> to_resume_;
   std::size_t decoded_ = 0;

@@ -30,6 +30,7 @@ void Pipeline::ended(wire::Call& call) {
 }
 
 void Pipeline::expire(std::int64_t now) {
+  trim();
   const bool draining = shared_.draining.load(std::memory_order_relaxed);
   for (InferStream* stream : streams_) {
     if (stream->call == nullptr || stream->call->done()) continue;
@@ -60,6 +61,8 @@ void Pipeline::fail_all() {
     request->cancelled.store(true, std::memory_order_relaxed);
     request->peer->grpc().fail(*request->call, Code::kUnavailable, kDraining);
     request->peer->mark_dirty();
+    // One whose message has come goes its own way from here: when the call ends, it may be gone.
+    if (!request->message.bytes.empty()) request->call->user = nullptr;
     request->call = nullptr;
   }
 }

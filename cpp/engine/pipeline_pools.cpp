@@ -20,13 +20,14 @@ void Pipeline::hand_to_pools() {
         known->at_ns = std::min(known->at_ns, request->deadline_ns);
       }
     }
-    if (model.pool->submit(share.target, share.requests)) continue;
-    // Not all fit: as many as do, one by one.
-    for (Request* request : share.requests) {
-      if (model.pool->submit(share.target, {&request, 1})) continue;
+    refused_.clear();
+    model.pool->submit(share.target, share.requests, refused_);
+    for (const auto& [request, why] : refused_) {
       worker_.observer().answered(share.target, Code::kResourceExhausted, request->unit);
       refuse(request, Code::kResourceExhausted,
-             "the queue of model " + wire::quoted(model.config().name) + " is full; try again later");
+             "the queue of model " + wire::quoted(model.config().name) +
+                 (why == ExecutorPool::Shed::full ? " is full" : " is too long for the deadline") +
+                 "; try again later");
     }
   }
   for_pools_.clear();

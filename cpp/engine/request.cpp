@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/limits.hpp"
+
 namespace kedge::engine {
 
 void Request::reset() {
@@ -10,9 +12,16 @@ void Request::reset() {
   stream = nullptr;
   sequence = 0;
   message = {};
-  infer.clear();
-  inputs.clear();
-  outputs.clear();
+  if (infer.inputs.capacity() + infer.outputs.capacity() + infer.raw_contents.capacity() >
+      limits::spare_request_tensors) {
+    infer = {};
+    inputs = {};
+    outputs = {};
+  } else {
+    infer.clear();
+    inputs.clear();
+    outputs.clear();
+  }
   rows = 0;
   key_bits = 0;
   row_bits = 0;

@@ -55,6 +55,7 @@ struct Request : CallState {
   InferStream* stream = nullptr;  // the stream it came on, if any
   std::uint64_t sequence = 0;     // its place in that stream
   std::uint32_t shard = 0;
+  std::size_t slot = 0;  // among its pipeline's
 
   // Written before the request is handed on, read-only from then.
   wire::Message message;

@@ -8,6 +8,17 @@ std::int64_t RoutePointer::now_ns() {
   return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+void RoutePointer::await(std::uint64_t generation) {
+  if (quiescent(generation)) return;
+  waiting_.store(true, std::memory_order_seq_cst);
+  while (true) {
+    const int told = told_.load(std::memory_order_seq_cst);
+    if (quiescent(generation)) break;
+    told_.wait(told, std::memory_order_seq_cst);
+  }
+  waiting_.store(false, std::memory_order_relaxed);
+}
+
 std::uint64_t Route::draw(const Picker& picker) const {
   return picker.key.empty() ? picker.random : wire::sticky_hash(salt, picker.key, picker.period(sticky_for));
 }

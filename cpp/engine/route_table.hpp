@@ -113,11 +113,15 @@ class RoutePointer {
     Reader& mine = readers_[reader];
     if (mine.seen.load(std::memory_order_relaxed) != generation) {
       mine.seen_ns.store(now_ns(), std::memory_order_relaxed);
-      mine.seen.store(generation, std::memory_order_release);
+      mine.seen.store(generation, std::memory_order_seq_cst);
+      tell();
     }
     return table;
   }
-  void sleep(std::size_t reader) { readers_[reader].asleep.store(true, std::memory_order_seq_cst); }
+  void sleep(std::size_t reader) {
+    readers_[reader].asleep.store(true, std::memory_order_seq_cst);
+    tell();
+  }
   void wake(std::size_t reader) { readers_[reader].asleep.store(false, std::memory_order_seq_cst); }
 
   // The publisher's side, one at a time.
@@ -125,13 +129,15 @@ class RoutePointer {
   // Whether no reader can pick from a table before `generation`.
   bool quiescent(std::uint64_t generation) const {
     for (const Reader& reader : readers_) {
-      if (reader.seen.load(std::memory_order_acquire) < generation &&
+      if (reader.seen.load(std::memory_order_seq_cst) < generation &&
           !reader.asleep.load(std::memory_order_seq_cst)) {
         return false;
       }
     }
     return true;
   }
+  // Blocks until no reader can pick from a table before `generation`: the core is the readers' meanwhile.
+  void await(std::uint64_t generation);
   // When the last of the readers that did not sleep came to pick from `generation`; 0 if all of them slept.
   // The publisher itself may come to look much later than that.
   std::int64_t last_pick_ns(std::uint64_t generation) const {
@@ -145,7 +151,18 @@ class RoutePointer {
   static std::int64_t now_ns();
 
  private:
+  // A reader that came to a new table, or went to sleep, wakes the publisher, if one waits: else this is a
+  // load. Either the reader sees `waiting_`, or the publisher, who looks again after setting it, sees the
+  // reader.
+  void tell() {
+    if (!waiting_.load(std::memory_order_seq_cst)) return;
+    told_.fetch_add(1, std::memory_order_seq_cst);
+    told_.notify_one();
+  }
+
   std::atomic<const RouteTable*> table_{nullptr};
+  std::atomic<bool> waiting_{false};
+  std::atomic<int> told_{0};
   std::vector<Reader> readers_;
 };
 

@@ -51,6 +51,22 @@ void Runner::release_values() {
   }
 }
 
+void Runner::let_go() {
+  release_values();
+  for (Slot& slot : slots_) {
+    if (slot.held() <= kCachedBytes) continue;
+    drop_by_rows(api_, slot);
+    slot.bytes = std::vector<std::uint8_t>();
+    slot.offsets = std::vector<std::size_t>();
+  }
+}
+
+std::size_t Runner::bytes() const {
+  std::size_t all = 0;
+  for (const Slot& slot : slots_) all += slot.held();
+  return all;
+}
+
 std::string Runner::run(std::span<const TensorView> inputs) {
   release_values();
   ort::Status* status = nullptr;

@@ -63,10 +63,11 @@ Sealer::Origin Sealer::make(const Target& target, const Sealing::Key& key) const
   return {target.id, &key, wire::TokenSealer(key.key, prediction), prediction};
 }
 
-wire::TokenText Sealer::seal(std::uint32_t key_bits, const wire::Predicted& predicted) {
+wire::TokenText Sealer::seal(std::uint32_t key_bits, std::uint16_t slice, const wire::Predicted& predicted) {
   wire::Prediction& prediction = origin_->prediction;
   prediction.sequence = writer_.next++;
   prediction.key_bits = key_bits;
+  prediction.slice = slice;
   prediction.predicted = predicted;
   return origin_->sealer.seal(prediction);
 }

@@ -60,7 +60,7 @@ class Sealer {
   // Ids sealed from now on are of this target and moment. False: there is no key, or its bundle wants no
   // outcomes.
   bool start(const Target& target);
-  wire::TokenText seal(std::uint32_t key_bits, const wire::Predicted& predicted);
+  wire::TokenText seal(std::uint32_t key_bits, std::uint16_t slice, const wire::Predicted& predicted);
 
  private:
   // A target under a key: what its tokens have in common.

@@ -64,6 +64,11 @@ class Runner {
 
   // The answer of the last run that succeeded, in the order of the session's outputs.
   std::span<const TensorView> outputs() const { return views_; }
+  // Frees the last run's values, and memory for answers beyond what a usual batch needs. `outputs` is not to
+  // be read again before the next run.
+  void let_go();
+  // Held for answers to come.
+  std::size_t bytes() const;
 
  private:
   struct Slot {
@@ -73,6 +78,8 @@ class Runner {
     bool fixed = false;  // every dimension but the first is known
     // Values over `bytes` by number of rows, kept because making one costs as much as a small model's run.
     std::vector<ort::Value*> by_rows;
+
+    std::size_t held() const { return bytes.capacity() + offsets.capacity() * sizeof(std::size_t); }
   };
   ort::Status* make_input(const TensorView& view, std::size_t index);
   ort::Status* make_string_input(const TensorView& view, ort::Value** value);

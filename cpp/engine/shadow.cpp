@@ -90,8 +90,7 @@ std::shared_ptr<ShadowQueue> Shadow::connect(const std::shared_ptr<const ShadowR
   return queue;
 }
 
-// --- the thread
-// ------------------------------------------------------------------------------------------------------
+// --- the thread ---
 
 void Shadow::work() {
   setpriority(PRIO_PROCESS, 0, kNice);  // on Linux of this thread alone
@@ -103,6 +102,7 @@ void Shadow::work() {
       sleep();
     } else {
       run(waiting, lane);
+      lane.let_go();
     }
   }
 }

@@ -1,5 +1,7 @@
 #include "engine/suspects.hpp"
 
+#include <utility>
+
 namespace kedge::engine {
 
 void Suspects::add(SampledRow row) {
@@ -10,9 +12,11 @@ void Suspects::add(SampledRow row) {
   full_.store(rows_.size() >= kRows || bytes_ >= kBytes, std::memory_order_relaxed);
 }
 
-std::vector<SampledRow> Suspects::rows() const {
+std::vector<SampledRow> Suspects::take() {
   const std::lock_guard lock(mutex_);
-  return rows_;
+  bytes_ = 0;
+  full_.store(false, std::memory_order_relaxed);
+  return std::exchange(rows_, {});
 }
 
 }  // namespace kedge::engine

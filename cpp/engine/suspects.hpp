@@ -10,7 +10,8 @@
 
 namespace kedge::engine {
 
-// The first of them since the load, by any writer. Reached only by such rows, so it may lock.
+// The first of them since they were last taken, by any writer: whoever judges them makes room by that, or
+// rows that only look innocent would keep out those that are. Reached only by such rows, so it may lock.
 class Suspects {
  public:
   static constexpr std::size_t kRows = 16;
@@ -18,10 +19,10 @@ class Suspects {
 
   bool full() const { return full_.load(std::memory_order_relaxed); }
   void add(SampledRow row);
-  std::vector<SampledRow> rows() const;
+  std::vector<SampledRow> take();
 
  private:
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   std::vector<SampledRow> rows_;
   std::size_t bytes_ = 0;
   std::atomic<bool> full_{false};

@@ -36,14 +36,6 @@ class Shape {
     }
     return true;
   }
-  // Equal in everything but the first dimension.
-  bool same_trailing(const Shape& other) const {
-    if (rank_ != other.rank_) return false;
-    for (std::size_t i = 1; i < rank_; ++i) {
-      if (dims_[i] != other.dims_[i]) return false;
-    }
-    return true;
-  }
   // Product of the dimensions; the caller has checked that it does not overflow.
   std::int64_t elements() const {
     std::int64_t product = 1;

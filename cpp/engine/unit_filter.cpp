@@ -12,22 +12,26 @@ constexpr std::uint64_t kNoPeriod = std::numeric_limits<std::uint64_t>::max();
 UnitFilter::UnitFilter() : period_(kNoPeriod), words_(std::make_unique<Word[]>(kWords * (1 + kEventKinds))) {}
 
 Unit UnitFilter::enter(std::uint64_t draw, std::uint64_t period) {
-  Unit unit{Unit::Kind::keyed, false, 0, period};
+  const Unit unit{Unit::Kind::keyed, static_cast<std::uint32_t>(draw % kBits), period};
   const std::uint64_t now = period_.load(std::memory_order_acquire);
   if (now != period) {
     // Another thread's clock was read across the boundary before this one's.
     if (now != kNoPeriod && period + 1 == now) return unit;
     begin(period);
   }
-  unit.place = static_cast<std::uint32_t>(draw % kBits);
-  unit.first = set(0, unit.place);
   return unit;
 }
 
+bool UnitFilter::first_request(const Unit& unit) { return first_of(unit, 0); }
+
 bool UnitFilter::first_event(const Unit& unit, EventKind kind) {
+  return first_of(unit, 1 + static_cast<std::size_t>(kind));
+}
+
+bool UnitFilter::first_of(const Unit& unit, std::size_t bitmap) {
   if (unit.kind == Unit::Kind::own) return true;
   if (unit.kind == Unit::Kind::none || period_.load(std::memory_order_acquire) != unit.period) return false;
-  return set(1 + static_cast<std::size_t>(kind), unit.place);
+  return set(bitmap, unit.place);
 }
 
 // Whether the bit was not set. Reads first: a heavy user's line then stays shared among the cores.

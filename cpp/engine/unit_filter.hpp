@@ -17,13 +17,12 @@ inline constexpr std::size_t kEventKinds = 5;
 // What a request is to the comparison of arms.
 struct Unit {
   enum class Kind : std::uint8_t { none, own, keyed } kind = Kind::none;  // none: not drawn
-  bool first = false;                                                     // the first request of its unit
   std::uint32_t place = 0;                                                // of a key, in the filter's bitmaps
   std::uint64_t period = 0;                                               // in which it was drawn
 };
 
 // The unit of a request drawn without a key.
-constexpr Unit own_unit() { return {Unit::Kind::own, true, 0, 0}; }
+constexpr Unit own_unit() { return {Unit::Kind::own, 0, 0}; }
 
 // The keys of one period that each counter has seen, for one rollout (a model and a salt); used by every
 // writer at once. Two keys that share a bit count as one: that loses power, never validity. A bitmap a
@@ -38,6 +37,9 @@ class UnitFilter {
   // is told by the high bits, and the low ones, independent of those, are the key's place here. The first
   // request of a new period clears what the last had seen.
   Unit enter(std::uint64_t draw, std::uint64_t period);
+  // Whether a unit had no request that was answered yet in its period. False for a period that is over. Asked
+  // when one is answered: a request that its caller gave up must not stand for its unit.
+  bool first_request(const Unit& unit);
   // Whether a unit had no event of this kind yet in its period. False for a period that is over.
   bool first_event(const Unit& unit, EventKind kind);
 
@@ -45,6 +47,7 @@ class UnitFilter {
   using Word = std::atomic<std::uint64_t>;
   static constexpr std::size_t kWords = kBits / 64;
 
+  bool first_of(const Unit& unit, std::size_t bitmap);
   bool set(std::size_t bitmap, std::uint32_t place);
   void begin(std::uint64_t period);
 

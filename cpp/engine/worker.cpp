@@ -2,6 +2,8 @@
 
 #include <time.h>
 
+#include "wire/quote.hpp"
+
 namespace kedge::engine {
 
 std::int64_t monotonic_ns() {
@@ -19,33 +21,38 @@ void Worker::run(Batch& batch, Lane& lane) {
   const std::string told =
       "model '" + config.name + "' version '" + config.version + "' failed on this request";
   if (batch.requests.size() == 1) {
-    fail(batch, *batch.requests.front(), Code::kInternal, told);
+    fail(batch.target, *batch.requests.front(), Code::kInternal, told);
     return;
   }
   for (Request*& request : batch.requests) {
     if (request->cancelled.load(std::memory_order_relaxed)) {
-      fail(batch, *request, Code::kCancelled, "cancelled");
+      fail(batch.target, *request, Code::kCancelled, "cancelled");
       continue;
     }
     observe();  // the lane is about to be used again
     message = attempt(batch, {&request, 1}, request->rows, lane);
-    if (!message.empty()) fail(batch, *request, Code::kInternal, told);
+    if (!message.empty()) fail(batch.target, *request, Code::kInternal, told);
   }
 }
 
 void Worker::drop_expired(Batch& batch, std::int64_t now) {
   for (Request* request : batch.requests) {
     request->queue_ns = now - request->received_ns;
-    if (request->cancelled.load(std::memory_order_relaxed)) {
-      fail(batch, *request, Code::kCancelled, "cancelled");
-    } else if (request->deadline_ns != 0 && now >= request->deadline_ns) {
-      fail(batch, *request, Code::kDeadlineExceeded,
-           "the deadline passed before model '" + batch.target->model->config().name + "' could run");
-    }
+    const bool late = request->deadline_ns != 0 && now >= request->deadline_ns;
+    if (late || request->cancelled.load(std::memory_order_relaxed)) give_up(batch.target, *request);
   }
   std::erase_if(batch.requests, [](const Request* request) { return request->answer.code != Code::kOk; });
   batch.rows = 0;
   for (const Request* request : batch.requests) batch.rows += request->rows;
+}
+
+void Worker::give_up(const std::shared_ptr<const Target>& target, Request& request) {
+  if (request.cancelled.load(std::memory_order_relaxed)) {
+    fail(target, request, Code::kCancelled, "cancelled");
+  } else {
+    fail(target, request, Code::kDeadlineExceeded,
+         "the deadline passed before model " + wire::quoted(target->model->config().name) + " could run");
+  }
 }
 
 std::string Worker::attempt(const Batch& batch, std::span<Request* const> requests, std::int64_t rows,
@@ -55,7 +62,10 @@ std::string Worker::attempt(const Batch& batch, std::span<Request* const> reques
   std::string message = lane.run();
   const std::int64_t run_ns = monotonic_ns() - start;
   if (message.empty()) message = lane.uneven_output(rows);
-  if (!message.empty()) return message;
+  if (!message.empty()) {
+    lane.let_go();
+    return message;
+  }
   std::int64_t first = 0;
   encoder_.start(*batch.target, lane, rows);
   for (Request* request : requests) {
@@ -81,10 +91,11 @@ std::string Worker::attempt(const Batch& batch, std::span<Request* const> reques
   return {};
 }
 
-void Worker::fail(const Batch& batch, Request& request, Code code, std::string message) {
+void Worker::fail(const std::shared_ptr<const Target>& target, Request& request, Code code,
+                  std::string message) {
   request.answer.code = code;
   request.answer.message = std::move(message);
-  observer_.answered(batch.target, code, request.unit);
+  observer_.answered(target, code, request.unit);
 }
 
 bool Worker::busy(const Lane& lane) const {
@@ -98,6 +109,7 @@ void Worker::observe() {
   for (std::size_t i = 0; i < ran_count_; ++i) {
     Ran& ran = ran_[i];
     observer_.ran(ran.target, *ran.lane, ran.requests, ran.queue_ns, ran.run_ns, ran.rows);
+    ran.lane->let_go();
     ran.target.reset();
   }
   ran_count_ = 0;

@@ -21,6 +21,8 @@ class Worker {
   // run; if the run fails, each request runs again alone and only the guilty one fails. What ran is kept for
   // `observe`. `busy(lane)` must have been false, or the batch before it in that lane would go uncounted.
   void run(Batch& batch, Lane& lane);
+  // Answers a request that is not going to run: its client is gone, or its deadline would pass meanwhile.
+  void give_up(const std::shared_ptr<const Target>& target, Request& request);
   // Whether the lane still holds a batch that was not observed.
   bool busy(const Lane& lane) const;
   // Counts what ran since the last call. The requests must still live.
@@ -28,7 +30,7 @@ class Worker {
 
   // This thread's lane for a model.
   Lane& lane(const std::shared_ptr<Model>& model);
-  // Drops the lanes of models that only this worker still holds, and folds closed epochs.
+  // Drops the lanes of models that only this worker still holds, and folds epochs that are over.
   void tidy();
   Observer& observer() { return observer_; }
 
@@ -44,7 +46,7 @@ class Worker {
   void drop_expired(Batch& batch, std::int64_t now);
   std::string attempt(const Batch& batch, std::span<Request* const> requests, std::int64_t rows, Lane& lane);
   void count(Ran& ran);
-  void fail(const Batch& batch, Request& request, Code code, std::string message);
+  void fail(const std::shared_ptr<const Target>& target, Request& request, Code code, std::string message);
 
   std::unordered_map<std::uint64_t, std::unique_ptr<Lane>> lanes_;
   std::vector<Ran> ran_;

@@ -17,7 +17,7 @@ enum class ColdKind : std::uint8_t {
   message,
   half_close,
   cancel,
-  log,  // not of a call: a line for the log, in `payload`
+  log,  // not of a call: a line for the log, in `payload`; `method` says from whom
 };
 
 struct ColdEvent {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "net/limits.hpp"
 #include "net/readiness.hpp"
@@ -18,7 +19,9 @@ Connection::Connection(ConnectionOwner& owner, std::uint32_t shard, int fd, wire
       tls_(tls == nullptr ? nullptr : std::make_unique<wire::Tls>(std::move(tls))),
       grpc_(*this, budget, options),
       opened_ns_(engine::monotonic_ns()),
-      active_ns_(opened_ns_) {}
+      active_ns_(opened_ns_) {
+  hold(0);
+}
 
 Connection::~Connection() {
   closing = true;
@@ -26,7 +29,7 @@ Connection::~Connection() {
   ::close(fd_);
 }
 
-bool Connection::read(std::span<std::uint8_t> scratch) {
+bool Connection::read(std::span<std::uint8_t> scratch, wire::Buffer& decrypted) {
   const ssize_t got = ::recv(fd_, scratch.data(), scratch.size(), 0);
   if (got == 0) return false;
   if (got < 0) return errno == EAGAIN || errno == EINTR;
@@ -34,12 +37,19 @@ bool Connection::read(std::span<std::uint8_t> scratch) {
   mark_dirty();
   if (input_over_) return true;  // what it still says no longer matters
   if (tls_ != nullptr) {
-    decrypted_.clear();
-    if (!tls_->feed(bytes, decrypted_)) input_over_ = true;
-    bytes = decrypted_.view();
+    decrypted.clear();
+    if (!tls_->feed(bytes, decrypted)) input_over_ = true;
+    bytes = decrypted.view();
   }
   if (!bytes.empty() && !grpc_.feed(bytes)) input_over_ = true;
   return true;
+}
+
+void Connection::hold(std::size_t output_bytes) {
+  const std::size_t bytes = limits::connection_overhead_bytes + output_bytes;
+  if (held_.bytes() == bytes) return;
+  held_.release();
+  held_.charge(grpc_.budget(), bytes);
 }
 
 bool Connection::flush() {
@@ -57,12 +67,14 @@ bool Connection::flush() {
     if (sent < 0) {
       if (errno == EINTR) continue;
       if (errno != EAGAIN) return false;
+      hold(plain_.size() + (tls_ != nullptr ? out.size() : 0) + grpc_.queued_bytes());
       // A client that does not read is still read from, until it holds too much.
       owner_.watch(*this, grpc_.budget().used() < kBlockedReadBytes, true);
       return true;
     }
     out.consume(static_cast<std::size_t>(sent));
   }
+  hold(0);
   if (input_over_ || grpc_.over()) return false;
   owner_.watch(*this, true, false);
   return true;
@@ -76,8 +88,11 @@ void Connection::mark_dirty() {
 
 bool Connection::tick(std::int64_t now_ns) {
   grpc_.tick();
+  plain_.trim();
+  if (tls_ != nullptr) tls_->cipher().trim();
   if (!grpc_.ready()) return now_ns - opened_ns_ < kGreetingNs;
-  if (grpc_.open_calls() != 0) active_ns_ = now_ns;
+  if (input_over_) return now_ns - active_ns_ < kGreetingNs;  // to take what is left
+  if (std::exchange(called_, false) || grpc_.open_calls() != 0) active_ns_ = now_ns;
   if (shutting_down_) {
     grpc_.shutdown();
     mark_dirty();
@@ -94,6 +109,7 @@ void Connection::drain() {
 wire::Method Connection::method(std::string_view path) { return classify(path); }
 
 void Connection::on_call(wire::Call& call) {
+  called_ = true;
   switch (static_cast<MethodTag>(call.method().tag)) {
     case MethodTag::model_infer:
       return owner_.pipeline().open_unary(*this, call);

@@ -31,8 +31,9 @@ class Connection final : public engine::Peer, private wire::CallHandler {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Reads once, at most `scratch`. False: the connection is to be closed.
-  bool read(std::span<std::uint8_t> scratch);
+  // Reads once, at most `scratch`; `decrypted` is for what TLS makes of it. False: the connection is to be
+  // closed.
+  bool read(std::span<std::uint8_t> scratch, wire::Buffer& decrypted);
   // Writes what there is to write. False: the connection is to be closed.
   bool flush();
   // Once a second. False: it idles, or its peer never finished its greeting.
@@ -44,6 +45,7 @@ class Connection final : public engine::Peer, private wire::CallHandler {
   void mark_dirty() override;
 
   int fd() const { return fd_; }
+  std::size_t held_bytes() { return grpc_.budget().used(); }
   std::size_t open_calls() const { return grpc_.open_calls(); }
 
   // The shard's own marks.
@@ -53,6 +55,7 @@ class Connection final : public engine::Peer, private wire::CallHandler {
   std::uint32_t events = 0;
 
  private:
+  void hold(std::size_t output_bytes);
   wire::Method method(std::string_view path) override;
   void on_call(wire::Call& call) override;
   void on_message(wire::Call& call, wire::Message&& message) override;
@@ -64,9 +67,10 @@ class Connection final : public engine::Peer, private wire::CallHandler {
   std::unique_ptr<wire::Tls> tls_;
   wire::GrpcSession grpc_;
   wire::Output plain_;
-  wire::Buffer decrypted_;
+  wire::Reservation held_;  // of the connection itself and of output the socket has not taken
   std::int64_t opened_ns_;
   std::int64_t active_ns_;
+  bool called_ = false;      // since the last tick
   bool input_over_ = false;  // write what is left, then close
   bool shutting_down_ = false;
 };

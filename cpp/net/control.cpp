@@ -98,25 +98,28 @@ void Server::run(std::uint64_t key, std::span<const engine::TensorView> inputs,
 
 std::int64_t Server::retire(std::uint64_t key, std::chrono::nanoseconds grace) {
   const auto deadline = std::chrono::steady_clock::now() + grace;
+  auto reaching = reach();
   std::shared_ptr<Loaded> loaded = find(key);
-  // Shards drop what they picked before the last publish at their next turn; then only executors hold
-  // requests.
-  for (const auto& shard : shards_) {
-    shard->call([] {});
-  }
   std::shared_ptr<engine::Shadow> shadow;
   {
     const std::lock_guard lock(mutex_);
     shadow = loaded->shadow;
   }
+  // Shards drop what they picked before the last publish at their next turn; then only executors hold
+  // requests.
+  for (const auto& shard : shards_) {
+    shard->call([] {});
+  }
   while (loaded->pool->under_way() != 0 || (shadow != nullptr && !shadow->ended())) {
+    reaching.unlock();
     if (std::chrono::steady_clock::now() >= deadline) {
       throw ControlError("version '" + loaded->model->config().version + "' of model '" +
                          loaded->model->config().name + "' still runs requests; retire it again later");
     }
     std::this_thread::sleep_for(kRetirePoll);
+    reaching = reach();
+    loaded = find(key);  // another call may have retired it meanwhile
   }
-  const std::lock_guard counting(writers_mutex_);
   {
     const std::lock_guard lock(mutex_);
     if (models_.erase(key) == 0) throw ControlError("the handle is unknown, or was retired");
@@ -146,7 +149,7 @@ std::int64_t Server::retire(std::uint64_t key, std::chrono::nanoseconds grace) {
 
 template <class F>
 void Server::on_every_writer(F&& task) {
-  const std::lock_guard counting(writers_mutex_);
+  const auto reaching = reach();
   for (const auto& shard : shards_) {
     shard->call([&] { task(shard->pipeline().observer()); });
   }
@@ -186,6 +189,17 @@ std::vector<engine::CellCounts> Server::snapshot() {
   return all;
 }
 
+void Server::forget(const std::string& bundle) {
+  // Only a model's own threads and the shards count for it, and the former are gone with it.
+  const std::lock_guard counting(writers_mutex_);
+  for (const auto& each : all_loaded()) {
+    if (each->model->config().bundle == bundle) throw ControlError("the bundle is loaded");
+  }
+  for (const auto& shard : shards_) {
+    shard->call([&] { shard->pipeline().observer().drop(bundle); });
+  }
+}
+
 std::vector<engine::SampledRow> Server::reservoir(std::uint64_t key) {
   find(key);
   std::vector<engine::SampledRow> all;
@@ -196,7 +210,7 @@ std::vector<engine::SampledRow> Server::reservoir(std::uint64_t key) {
 }
 
 std::vector<engine::SampledRow> Server::suspects(std::uint64_t key) {
-  return find(key)->model->suspects().rows();
+  return find(key)->model->suspects().take();
 }
 
 void Server::confide(std::uint64_t key, double threshold) {

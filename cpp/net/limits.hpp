@@ -13,7 +13,8 @@ inline constexpr std::int64_t kTurnNs = 250'000;
 inline constexpr std::size_t kEventsPerTurn = 256;
 inline constexpr std::size_t kWriteVectors = 64;
 
-// A client that connects and says nothing, or greets one byte a second.
+// A client that connects and says nothing, or greets one byte a second; one that was told that it is over,
+// and does not read that.
 inline constexpr std::int64_t kGreetingNs = 10'000'000'000;
 // A connection nobody uses.
 inline constexpr std::int64_t kIdleNs = std::int64_t{2} * 60 * 60 * 1'000'000'000;

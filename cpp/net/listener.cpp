@@ -27,8 +27,8 @@ constexpr int kOutOfFilesPauseMs = 50;
 
 }  // namespace
 
-Listener::Listener(const std::string& address, std::function<void(int)> accept)
-    : accept_(std::move(accept)), bound_(address) {
+Listener::Listener(const std::string& address, std::function<void(int)> accept, std::function<void()> starved)
+    : accept_(std::move(accept)), starved_(std::move(starved)), bound_(address) {
   if (address.starts_with(kUnix)) {
     listen_unix(address.substr(kUnix.size()));
   } else {
@@ -39,7 +39,13 @@ Listener::Listener(const std::string& address, std::function<void(int)> accept)
     listen_tcp(host, address.substr(colon + 1));
   }
   wake_ = ::eventfd(0, EFD_CLOEXEC);
-  thread_ = std::thread([this] { loop(); });
+  try {
+    if (wake_ < 0) refuse(std::strerror(errno));
+    thread_ = std::thread([this] { loop(); });
+  } catch (const std::exception&) {
+    close();  // there will be no destructor
+    throw;
+  }
 }
 
 Listener::~Listener() {
@@ -47,6 +53,10 @@ Listener::~Listener() {
   const std::uint64_t one = 1;
   [[maybe_unused]] const ssize_t wrote = ::write(wake_, &one, sizeof one);
   thread_.join();
+  close();
+}
+
+void Listener::close() {
   ::close(socket_);
   ::close(wake_);
   if (!unlink_.empty()) ::unlink(unlink_.c_str());
@@ -116,8 +126,10 @@ void Listener::loop() {
     const int fd = ::accept4(socket_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) {
       // Out of descriptors: the connection stays in the backlog, and polling again at once would spin.
-      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        starved_();
         ::poll(&watched[1], 1, kOutOfFilesPauseMs);
+      }
       continue;
     }
     const int yes = 1;

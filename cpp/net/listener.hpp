@@ -11,8 +11,9 @@ namespace kedge::net {
 class Listener {
  public:
   // Listens on `host:port` (port 0 picks a free one), `[::1]:port` or `unix:/path`. Throws std::runtime_error
-  // saying what of the address cannot be used. `accept` owns each socket it is given.
-  Listener(const std::string& address, std::function<void(int fd)> accept);
+  // saying what of the address cannot be used. `accept` owns each socket it is given; `starved` is told, on
+  // the same thread, when a connection waits because this process can open no more files.
+  Listener(const std::string& address, std::function<void(int fd)> accept, std::function<void()> starved);
   // Stops listening and joins.
   ~Listener();
   Listener(const Listener&) = delete;
@@ -25,8 +26,10 @@ class Listener {
   void listen_unix(const std::string& path);
   void listen_tcp(const std::string& host, const std::string& port);
   void loop();
+  void close();
 
   std::function<void(int)> accept_;
+  std::function<void()> starved_;
   int socket_ = -1;
   int wake_ = -1;
   std::string bound_;

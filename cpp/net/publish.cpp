@@ -2,12 +2,6 @@
 #include "net/server.hpp"
 
 namespace kedge::net {
-namespace {
-
-// Asleep, the publisher leaves its core to the shards it waits for. A turn is over within 250 us.
-constexpr auto kPublishPoll = std::chrono::microseconds(20);
-
-}  // namespace
 
 std::shared_ptr<engine::Target> Server::target(std::uint64_t key, engine::Arm arm, std::uint64_t epoch) {
   const std::shared_ptr<Loaded> loaded = find(key);
@@ -88,7 +82,7 @@ std::int64_t Server::publish(const std::vector<RouteSpec>& routes) {
   for (const auto& shadow : shadows) shadow->open();
   const std::int64_t start = engine::RoutePointer::now_ns();
   pointer_.store(table.get());
-  while (!pointer_.quiescent(generation_)) std::this_thread::sleep_for(kPublishPoll);
+  pointer_.await(generation_);  // a turn is over within 250 us
   const std::int64_t taken = std::max<std::int64_t>(pointer_.last_pick_ns(generation_) - start, 0);
   table_ =
       std::move(table);  // nobody picks from the old one any more; its targets live as long as their requests
@@ -97,7 +91,7 @@ std::int64_t Server::publish(const std::vector<RouteSpec>& routes) {
     if (!shadows_.contains(shadow)) shadow->close();
   }
   for (const auto& shard : shards_) {
-    shard->post([&shard] { shard->pipeline().tidy(); });
+    shard->post_unhurried([&shard] { shard->pipeline().tidy(); });
   }
   return taken;
 }

@@ -8,13 +8,15 @@ namespace kedge::net {
 namespace {
 
 constexpr auto kDrainPoll = std::chrono::milliseconds(2);
+constexpr std::int64_t kComplainEveryNs = 10'000'000'000;
+constexpr std::uint64_t kWarning = 2;  // as ONNX Runtime numbers severities
 
 }  // namespace
 
 Server::Server(ServerOptions options)
     : runtime_(engine::Runtime::open(options.runtime)),
       log_(runtime_->log_to([this](int severity, const std::string& text) {
-        cold_.push({static_cast<std::uint64_t>(severity), ColdKind::log, {}, {}, text});
+        cold_.push({static_cast<std::uint64_t>(severity), ColdKind::log, "onnxruntime", {}, text});
       })),
       pointer_(options.shards),
       shared_(pointer_) {
@@ -46,7 +48,11 @@ std::string Server::start(const std::string& address) {
     if (stopped_) throw ControlError("the plane was stopped and cannot be started again");
     if (listener_ != nullptr) throw ControlError("the plane already listens on " + listener_->bound());
   }
-  auto listener = std::make_unique<Listener>(address, [this](int fd) { accept(fd); });
+  auto listener = std::make_unique<Listener>(
+      address, [this](int fd) { accept(fd); },
+      [this] {
+        complain("connections wait: this process can open no more files; raise its limit (ulimit -n)");
+      });
   const std::lock_guard lock(mutex_);
   listener_ = std::move(listener);
   return listener_->bound();
@@ -71,9 +77,20 @@ void Server::accept(int fd) {
   }
   if (open >= most) {
     ::close(fd);
-    return;
+    ++turned_away_;
+    return complain("connections turned away: " + std::to_string(turned_away_) + ", because " +
+                    std::to_string(most) + " are open, the most allowed (--max-connections)");
   }
   least->adopt(fd, options, std::move(tls));
+}
+
+// A flood of connections must not become one of lines.
+void Server::complain(const std::string& text) {
+  const std::int64_t now = engine::monotonic_ns();
+  if (complained_ns_ != 0 && now - complained_ns_ < kComplainEveryNs) return;
+  complained_ns_ = now;
+  turned_away_ = 0;
+  cold_.push({kWarning, ColdKind::log, "data port", {}, text});
 }
 
 bool Server::waiting(std::string_view model, std::string_view version) {
@@ -99,24 +116,37 @@ bool Server::drain(std::chrono::nanoseconds timeout, std::chrono::nanoseconds gr
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   shared_.draining.store(true);
   listener.reset();
-  for (const auto& shard : shards_) {
-    shard->call([&shard] { shard->drain(); });
-  }
-  while (true) {
-    std::size_t left = 0;
+  const auto on_each = [this](auto&& task) {
     for (const auto& shard : shards_) {
-      shard->call([&] { left += shard->under_way(); });
+      shard->call([&] { task(*shard); });
     }
-    if (left == 0 || std::chrono::steady_clock::now() >= deadline) {
-      for (const auto& shard : shards_) {
-        shard->call([&shard] { shard->fail_all(); });
+  };
+  try {
+    auto reaching = reach();
+    on_each([](Shard& shard) { shard.drain(); });
+    while (true) {
+      std::size_t left = 0;
+      on_each([&](const Shard& shard) { left += shard.under_way(); });
+      if (left == 0 || std::chrono::steady_clock::now() >= deadline) {
+        on_each([](Shard& shard) { shard.fail_all(); });
+        // What waits for a shadow is dropped, and counted: nobody's answer depends on it.
+        for (const auto& shadow : all_shadows()) shadow->stop();
+        return left == 0;
       }
-      // What waits for a shadow is dropped, and counted: nobody's answer depends on it.
-      for (const auto& shadow : all_shadows()) shadow->stop();
-      return left == 0;
+      reaching.unlock();
+      std::this_thread::sleep_for(kDrainPoll);
+      reaching = reach();
     }
-    std::this_thread::sleep_for(kDrainPoll);
+  } catch (const ControlError&) {
+    return false;  // cut short
   }
+}
+
+std::unique_lock<std::mutex> Server::reach() {
+  std::unique_lock reaching(writers_mutex_);
+  const std::lock_guard lock(mutex_);
+  if (stopped_) throw ControlError("the plane was stopped");
+  return reaching;
 }
 
 void Server::stop() {
@@ -131,6 +161,7 @@ void Server::stop() {
   }
   stopping_.notify_all();
   listener.reset();
+  const std::lock_guard reaching(writers_mutex_);  // nobody reaches for what ends here any more
   for (const auto& shard : shards_) shard->stop();
   // Executors hand requests back to shards, whose memory must outlive them.
   for (auto& [key, loaded] : models) loaded->pool.reset();

@@ -56,11 +56,6 @@ struct RouteSpec {
   engine::SlowRuns slow_ns{};
 };
 
-struct RunResult {
-  std::string name;
-  engine::TensorView tensor;
-};
-
 class Server {
  public:
   // Opens the runtime and starts the shards. Throws engine::LoadError.
@@ -99,6 +94,8 @@ class Server {
   std::int64_t retire(std::uint64_t key, std::chrono::nanoseconds grace);
   // Counts of every writer; the same cell may appear once a writer.
   std::vector<engine::CellCounts> snapshot();
+  // Drops the counts of a bundle. Throws ControlError while it is loaded.
+  void forget(const std::string& bundle);
   std::vector<engine::SampledRow> reservoir(std::uint64_t key);
   // Rows whose inputs were finite and whose prediction was not.
   std::vector<engine::SampledRow> suspects(std::uint64_t key);
@@ -127,7 +124,11 @@ class Server {
   std::vector<std::shared_ptr<Loaded>> all_loaded();
   std::vector<std::shared_ptr<engine::Shadow>> all_shadows();
   void accept(int fd);
+  void complain(const std::string& text);
   bool waiting(std::string_view model, std::string_view version);
+  // Keeps `stop` waiting while shards and executors are asked for something. Throws ControlError once there
+  // are none.
+  std::unique_lock<std::mutex> reach();
   template <class F>
   void on_every_writer(F&& task);
 
@@ -142,7 +143,7 @@ class Server {
   std::uint64_t next_target_ = 1;
   std::set<std::shared_ptr<engine::Shadow>> shadows_;  // of the table in force
 
-  std::mutex writers_mutex_;  // counts are taken, or move from an executor to a shard, one at a time
+  std::mutex writers_mutex_;  // whoever reaches for shards and executors, one at a time; before `mutex_`
   std::mutex mutex_;          // everything below
   std::map<std::uint64_t, std::shared_ptr<Loaded>> models_;
   ServerLimits limits_;
@@ -153,6 +154,8 @@ class Server {
 
   std::vector<std::unique_ptr<Shard>> shards_;
   std::unique_ptr<Listener> listener_;
+  std::int64_t complained_ns_ = 0;  // both touched by the listener's thread alone
+  std::uint64_t turned_away_ = 0;   // connections, since then
 };
 
 }  // namespace kedge::net

@@ -35,7 +35,10 @@ Shard::Shard(const ShardOptions& options, engine::Shared& shared, ColdQueue* col
     event.data.ptr = own;  // tells it from a connection
     made = made && ::epoll_ctl(epoll_, EPOLL_CTL_ADD, *own, &event) == 0;
   }
-  if (!made) throw std::runtime_error("cannot make an epoll instance: too many open files?");
+  if (!made) {
+    for (const int fd : {epoll_, wake_, timer_}) ::close(fd);
+    throw std::runtime_error("cannot make an epoll instance: too many open files?");
+  }
   tick_every(kTickNs);
   thread_ = std::thread([this] { loop(); });
 }
@@ -52,8 +55,6 @@ void Shard::stop() {
   wake();
   if (!thread_.joinable()) return;
   thread_.join();
-  run_tasks();  // whoever waits for one of them would wait for ever
-  connections_.clear();
 }
 
 void Shard::wake() {
@@ -66,13 +67,19 @@ void Shard::post(std::function<void()> task) {
   {
     const std::lock_guard lock(mutex_);
     tasks_.push_back(std::move(task));
-    if (has_tasks_.exchange(true)) return;  // whoever set it has woken the shard
+    has_tasks_.store(true);
+    if (woken_.exchange(true)) return;
   }
   wake();
 }
 
+void Shard::post_unhurried(std::function<void()> task) {
+  const std::lock_guard lock(mutex_);
+  tasks_.push_back(std::move(task));
+  has_tasks_.store(true);
+}
+
 void Shard::call(std::function<void()> task) {
-  if (stopping_.load()) return task();  // the thread has ended, or no longer touches anything
   std::promise<void> done;
   post([&] {
     task();
@@ -84,6 +91,12 @@ void Shard::call(std::function<void()> task) {
 void Shard::adopt(int fd, const wire::GrpcOptions& options, std::shared_ptr<const wire::TlsContext> tls) {
   connection_count_.fetch_add(1, std::memory_order_relaxed);
   post([this, fd, options, tls = std::move(tls)] {
+    if (!budget_.try_take(limits::connection_overhead_bytes)) {
+      ::close(fd);
+      connection_count_.fetch_sub(1, std::memory_order_relaxed);
+      return;
+    }
+    budget_.give_back(limits::connection_overhead_bytes);  // the connection takes it
     connections_.push_back(std::make_unique<Connection>(*this, index_, fd, budget_, options, tls));
     Connection& connection = *connections_.back();
     epoll_event event{};
@@ -131,6 +144,7 @@ void Shard::watch(Connection& connection, bool read, bool write) {
 
 // A turn: wait, read, run, write, count.
 void Shard::loop() {
+  const wire::Memory::Use use(memory_);
   std::array<epoll_event, kEventsPerTurn> events;
   while (!stopping_.load(std::memory_order_relaxed)) {
     const std::size_t count = wait(events);
@@ -160,6 +174,8 @@ void Shard::loop() {
     if (tick_due_) tick(now);
     if (closed_some_) reap();
   }
+  run_tasks();
+  connections_.clear();
   shared_.routes.sleep(index_);
 }
 
@@ -183,6 +199,7 @@ void Shard::run_tasks() {
     const std::lock_guard lock(mutex_);
     tasks.swap(tasks_);
     has_tasks_.store(false);
+    woken_.store(false);
   }
   for (auto& task : tasks) task();
 }
@@ -196,7 +213,7 @@ void Shard::read_ready() {
     Connection& connection = *ready_[done];
     connection.backlogged = false;
     if (connection.closing) continue;
-    if (!connection.read(scratch_)) close(connection);
+    if (!connection.read(scratch_, decrypted_)) close(connection);
     requests += pipeline_.take_decoded();
     if (requests >= kTurnRequests || (requests > 1 && engine::monotonic_ns() - start >= kTurnNs)) {
       ++done;
@@ -248,8 +265,20 @@ void Shard::tick(std::int64_t now) {
   for (auto& connection : connections_) {
     if (!connection->tick(now)) close(*connection);
   }
+  relieve();
   pipeline_.expire(now);
   flush_dirty();
+  memory_.trim();
+}
+
+// Whoever holds most goes when others were refused for want of memory: a few clients that send and never
+// finish, or ask and never read, must not keep it from everyone for good.
+void Shard::relieve() {
+  if (!budget_.take_shortage()) return;
+  const auto most =
+      std::max_element(connections_.begin(), connections_.end(),
+                       [](const auto& a, const auto& b) { return a->held_bytes() < b->held_bytes(); });
+  if (most != connections_.end()) close(**most);
 }
 
 }  // namespace kedge::net

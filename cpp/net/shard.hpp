@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "net/connection.hpp"
+#include "wire/memory.hpp"
 
 namespace kedge::net {
 
@@ -31,7 +32,9 @@ class Shard final : public ConnectionOwner, public engine::ReturnPort {
   // --- called by any thread ---
   // Runs `task` on the shard's thread, between two batches.
   void post(std::function<void()> task);
-  // The same, and waits for it. Not from the shard's own thread.
+  // The same in its next turn, whatever begins that one; within a second.
+  void post_unhurried(std::function<void()> task);
+  // Like `post`, and waits for it. Not from the shard's own thread, nor at the time of `stop` or after it.
   void call(std::function<void()> task);
   void adopt(int fd, const wire::GrpcOptions& options, std::shared_ptr<const wire::TlsContext> tls);
   void wake();
@@ -63,11 +66,13 @@ class Shard final : public ConnectionOwner, public engine::ReturnPort {
   void flush_dirty();
   void close(Connection& connection);
   void reap();
+  void relieve();
   void tick_every(std::int64_t nanoseconds);
   void tick(std::int64_t now);
 
   const std::uint32_t index_;
   engine::Shared& shared_;
+  wire::Memory memory_;
   wire::Budget budget_;
   engine::Pipeline pipeline_;
   ColdCalls cold_;
@@ -78,12 +83,14 @@ class Shard final : public ConnectionOwner, public engine::ReturnPort {
   std::vector<Connection*> ready_;  // readable, in the order they wait
   std::vector<Connection*> dirty_;
   std::vector<std::uint8_t> scratch_;
+  wire::Buffer decrypted_;
   bool tick_due_ = false;
   bool closed_some_ = false;
 
   std::mutex mutex_;
   std::vector<std::function<void()>> tasks_;  // under `mutex_`
   std::atomic<bool> has_tasks_{false};
+  std::atomic<bool> woken_{false};  // for one of them
   std::atomic<bool> stopping_{false};
   std::atomic<std::size_t> connection_count_{0};
   std::thread thread_;  // last: it uses all of the above

@@ -99,6 +99,13 @@ std::size_t CategoryTable::find(std::int64_t category) const {
   }
 }
 
+std::size_t CategoryTable::slot(Element element, const std::byte* at) const {
+  if (element == Element::kString) return integers_ ? kCatInvalid : find(load<std::string_view>(at));
+  std::size_t slot = kCatInvalid;
+  with_element(element, [&](auto type) { slot = slot_of(*this, load<decltype(type)>(at)); });
+  return slot;
+}
+
 void CategoricalCounter::observe(std::span<const TensorView> tensors, std::span<std::int64_t> words) const {
   const TensorView& view = tensors[tensor_];
   const auto slots = words.subspan(slots_, kCategoricalSlots);

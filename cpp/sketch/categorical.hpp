@@ -21,6 +21,8 @@ class CategoryTable {
   bool integers() const { return integers_; }
   std::size_t find(std::string_view category) const;
   std::size_t find(std::int64_t category) const;
+  // The slot of one element of a tensor, of any type.
+  std::size_t slot(Element element, const std::byte* at) const;
 
  private:
   struct Entry {

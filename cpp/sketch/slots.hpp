@@ -26,7 +26,6 @@ inline constexpr std::size_t kCatUnseen = 61;
 inline constexpr std::size_t kCatMissing = 62;
 inline constexpr std::size_t kCatInvalid = 63;
 
-inline constexpr double kMomentClip = 32768.0;
 inline constexpr std::size_t kMaxScores = 32;
 inline constexpr std::size_t kConfidenceBins = 20;
 inline constexpr std::size_t kConfidenceSlots = 32;

@@ -26,12 +26,23 @@ class Budget {
 
   // Takes `bytes` here and in every parent, or nothing at all.
   [[nodiscard]] bool try_take(std::size_t bytes) {
-    if (used_ > limit_ || bytes > limit_ - used_) return false;
+    if (used_ > limit_ || bytes > limit_ - used_) {
+      short_ = true;
+      return false;
+    }
     if (parent_ != nullptr && !parent_->try_take(bytes)) return false;
     used_ += bytes;
     return true;
   }
-  // Takes `bytes` that exist already (a response waiting for a slow reader), past the limit if need be.
+  // Takes `bytes` of an answer that is there already: here up to as much again as the limit, so that a
+  // request and its answer fit together; in parents as `try_take`.
+  [[nodiscard]] bool try_overdraw(std::size_t bytes) {
+    if (used_ > 2 * limit_ || bytes > 2 * limit_ - used_) return false;
+    if (parent_ != nullptr && !parent_->try_take(bytes)) return false;
+    used_ += bytes;
+    return true;
+  }
+  // Takes `bytes` that exist already and are bounded otherwise, past the limit if need be.
   void charge(std::size_t bytes) {
     used_ += bytes;
     if (parent_ != nullptr) parent_->charge(bytes);
@@ -41,6 +52,8 @@ class Budget {
     if (parent_ != nullptr) parent_->give_back(bytes);
   }
   [[nodiscard]] std::size_t used() const { return used_; }
+  // Whether somebody was refused since the last call.
+  [[nodiscard]] bool take_shortage() { return std::exchange(short_, false); }
   [[nodiscard]] std::size_t limit() const { return limit_; }
 
  private:
@@ -53,6 +66,7 @@ class Budget {
   Budget* parent_;
   std::size_t holders_ = 0;
   bool closed_ = false;
+  bool short_ = false;
 };
 
 // Bytes held from a budget, given back when this ends; it must end on the budget's shard.
@@ -76,21 +90,18 @@ class Reservation {
   // Adds `bytes` from `budget` (the same one every time); false and unchanged if it has not that many left.
   [[nodiscard]] bool add(Budget& budget, std::size_t bytes) {
     if (!budget.try_take(bytes)) return false;
-    if (budget_ == nullptr) {
-      budget_ = &budget;
-      ++budget.holders_;
-    }
-    bytes_ += bytes;
+    hold(budget, bytes);
     return true;
   }
-  // Adds bytes that exist already: see Budget::charge.
+  // Adds bytes that exist already: see Budget::try_overdraw, Budget::charge.
+  [[nodiscard]] bool overdraw(Budget& budget, std::size_t bytes) {
+    if (!budget.try_overdraw(bytes)) return false;
+    hold(budget, bytes);
+    return true;
+  }
   void charge(Budget& budget, std::size_t bytes) {
     budget.charge(bytes);
-    if (budget_ == nullptr) {
-      budget_ = &budget;
-      ++budget.holders_;
-    }
-    bytes_ += bytes;
+    hold(budget, bytes);
   }
   // Gives back all but `bytes`.
   void shrink(std::size_t bytes) {
@@ -108,6 +119,14 @@ class Reservation {
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
 
  private:
+  void hold(Budget& budget, std::size_t bytes) {
+    if (budget_ == nullptr) {
+      budget_ = &budget;
+      ++budget.holders_;
+    }
+    bytes_ += bytes;
+  }
+
   Budget* budget_ = nullptr;
   std::size_t bytes_ = 0;
 };

@@ -3,11 +3,11 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
 #include "wire/bytes.hpp"
+#include "wire/memory.hpp"
 
 namespace kedge::wire {
 
@@ -20,7 +20,7 @@ class Buffer {
         capacity_(std::exchange(other.capacity_, 0)) {}
   Buffer& operator=(Buffer&& other) noexcept {
     if (this != &other) {
-      std::free(data_);
+      release(data_);
       data_ = std::exchange(other.data_, nullptr);
       size_ = std::exchange(other.size_, 0);
       capacity_ = std::exchange(other.capacity_, 0);
@@ -29,7 +29,7 @@ class Buffer {
   }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
-  ~Buffer() { std::free(data_); }
+  ~Buffer() { release(data_); }
 
   [[nodiscard]] const std::uint8_t* data() const { return data_; }
   [[nodiscard]] std::uint8_t* data() { return data_; }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include "wire/budget.hpp"
 #include "wire/buffer.hpp"
 #include "wire/frame.hpp"
+#include "wire/memory.hpp"
 #include "wire/session.hpp"
 
 namespace kedge::wire {
@@ -45,6 +47,13 @@ class Call final : public Stream {
  public:
   explicit Call(std::int32_t id) : Stream(id) {}
 
+  static void* operator new(std::size_t bytes) {
+    void* const block = allocate(bytes);
+    if (block == nullptr) throw std::bad_alloc();
+    return block;
+  }
+  static void operator delete(void* block) { release(block); }
+
   // What the handler answered for the path.
   [[nodiscard]] const Method& method() const { return method_; }
   // The full path, such as /inference.GRPCInferenceService/ModelInfer, if `keep_metadata`; else empty.
@@ -73,6 +82,7 @@ class Call final : public Stream {
   std::size_t backlog_used_ = 0;  // of them, those delivered since
   Reservation backlog_reserved_;
   Reservation response_reserved_;
+  Reservation overhead_;          // of the stream itself
   Status refusal_;                // found in the headers, answered when they end
   std::size_t header_bytes_ = 0;  // as RFC 9113 section 6.5.2 counts
   bool post_ = false;

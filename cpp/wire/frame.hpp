@@ -33,7 +33,7 @@ class FrameReader {
   void set_gzip(bool gzip) { gzip_ = gzip; }
 
   // Uses bytes from the front of `bytes` up to the end of one message, and shortens it by them.
-  // A message's declared length is reserved from `budget` when its prefix is complete; one longer than
+  // What is allocated for a message is reserved from `budget` before, as its bytes come; one longer than
   // `max_message`, compressed or inflated, is RESOURCE_EXHAUSTED.
   Step feed(Bytes& bytes, Budget& budget, std::size_t max_message);
 
@@ -45,7 +45,8 @@ class FrameReader {
   [[nodiscard]] const Status& status() const { return status_; }
 
  private:
-  Step begin_message(Budget& budget, std::size_t max_message);
+  Step begin_message(std::size_t max_message);
+  bool make_room(std::size_t needed, Budget& budget);
   Step end_message(Budget& budget, std::size_t max_message);
   Step fail(Code code, std::string text);
 
@@ -53,6 +54,7 @@ class FrameReader {
   Reservation reserved_;
   Status status_;
   std::size_t wanted_ = 0;  // declared length of the message under way
+  std::size_t room_ = 0;    // of it, what is reserved
   std::uint8_t prefix_[frame_prefix_bytes] = {};
   std::uint8_t prefix_used_ = 0;
   bool in_message_ = false;

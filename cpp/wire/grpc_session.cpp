@@ -3,6 +3,7 @@
 #include <array>
 
 #include "wire/grpc_text.hpp"
+#include "wire/quote.hpp"
 
 namespace kedge::wire {
 
@@ -14,6 +15,7 @@ constexpr std::array<Header, 2> answer_headers = {status_200, grpc_content};
 constexpr std::array<Header, 1> ok_trailers = {Header{"grpc-status", "0"}};
 constexpr std::string_view too_busy =
     "too many message bytes in flight; try again later or on another connection";
+constexpr std::string_view unread = "too many bytes of answers wait for this client to read them";
 
 std::string_view status_text(Code code) {
   constexpr std::array<std::string_view, 17> texts = {"0", "1",  "2",  "3",  "4",  "5",  "6",  "7", "8",
@@ -33,7 +35,10 @@ GrpcSession::GrpcSession(CallHandler& handler, Budget& shard, const GrpcOptions&
 
 GrpcSession::~GrpcSession() = default;
 
-std::unique_ptr<Stream> GrpcSession::open(std::int32_t id) { return std::make_unique<Call>(id); }
+std::unique_ptr<Stream> GrpcSession::open(std::int32_t id) {
+  auto call = std::make_unique<Call>(id);
+  return call->overhead_.add(*budget_, limits::stream_overhead_bytes) ? std::move(call) : nullptr;
+}
 
 void GrpcSession::header(Stream& stream, std::string_view name, std::string_view value) {
   Call& call = call_of(stream);
@@ -61,21 +66,29 @@ void GrpcSession::header(Stream& stream, std::string_view name, std::string_view
   } else if (name == "grpc-timeout") {
     call.timeout_ = parse_grpc_timeout(value);
     if (!call.timeout_ && call.refusal_.ok()) {
-      call.refusal_ = Status(Code::kInvalidArgument, "malformed grpc-timeout '" + std::string(value) +
-                                                         "'; expected 1 to 8 digits and one of HMSmun");
+      call.refusal_ = Status(Code::kInvalidArgument, "malformed grpc-timeout " + quoted(value) +
+                                                         "; expected 1 to 8 digits and one of HMSmun");
     }
   } else if (name == "grpc-encoding") {
     if (value == "gzip") {
       call.frames_.set_gzip(true);
     } else if (value != "identity") {
-      call.refusal_ = Status(Code::kUnimplemented, "grpc-encoding '" + std::string(value) +
-                                                       "' is not supported; use identity or gzip");
+      call.refusal_ = Status(Code::kUnimplemented,
+                             "grpc-encoding " + quoted(value) + " is not supported; use identity or gzip");
       call.unknown_encoding_ = true;
     }
   } else if (name == "x-kedge-key") {
-    call.key_ = value;
+    if (keep(call, value.size())) call.key_ = value;
   }
-  if (call.method_.keep_metadata) call.metadata_.emplace_back(name, value);
+  if (call.method_.keep_metadata && keep(call, name.size() + value.size() + sizeof call.metadata_.front()))
+    call.metadata_.emplace_back(name, value);
+}
+
+// Counts bytes of a header that is kept. False: there is no room for it, and the call is refused.
+bool GrpcSession::keep(Call& call, std::size_t bytes) {
+  if (call.overhead_.add(*budget_, bytes)) return true;
+  if (call.refusal_.ok()) call.refusal_ = Status(Code::kResourceExhausted, std::string(too_busy));
+  return false;
 }
 
 void GrpcSession::headers_done(Stream& stream) {
@@ -207,16 +220,15 @@ void GrpcSession::start(Call& call) {
   session_.respond(call, answer_headers, false);
 }
 
-void GrpcSession::charge_response(Call& call, std::size_t bytes) {
-  // What a slow reader leaves lying counts against its own connection's next requests.
-  if (bytes > 0) call.response_reserved_.charge(*budget_, bytes);
-}
-
 void GrpcSession::send(Call& call, Buffer&& framed) {
   if (call.done_) return;
+  // A client that does not read its answers gets no more of them than its connection may hold.
+  call.response_reserved_.shrink(call.unsent());
+  if (!call.response_reserved_.overdraw(*budget_, framed.size())) {
+    fail(call, Code::kResourceExhausted, unread);
+    return;
+  }
   start(call);
-  if (call.unsent() == 0) call.response_reserved_.release();
-  charge_response(call, framed.size());
   session_.write(call, std::move(framed));
 }
 

@@ -26,6 +26,7 @@ class GrpcSession final : private StreamEvents {
   bool feed(Bytes bytes) { return session_.feed(bytes); }
   void pull(Output& out) { session_.pull(out); }
   [[nodiscard]] bool over() const { return session_.over(); }
+  [[nodiscard]] std::size_t queued_bytes() const { return session_.queued_bytes(); }
   [[nodiscard]] bool ready() const { return session_.ready(); }
   [[nodiscard]] std::size_t open_calls() const { return session_.open_streams(); }
   void announce_shutdown() { session_.announce_shutdown(); }
@@ -33,7 +34,8 @@ class GrpcSession final : private StreamEvents {
   void terminate(H2Error error) { session_.terminate(error); }
   void tick() { session_.tick(); }
   void abandon() { session_.abandon(); }
-  [[nodiscard]] const Budget& budget() const { return *budget_; }
+  // What this connection may hold, and does.
+  [[nodiscard]] Budget& budget() { return *budget_; }
 
   // The call with this stream id, or null if it has ended. Ids are never reused within a connection.
   [[nodiscard]] Call* find(std::int32_t id) const { return static_cast<Call*>(session_.find(id)); }
@@ -60,12 +62,12 @@ class GrpcSession final : private StreamEvents {
   void ended(Stream& stream) override;
   void closed(Stream& stream, H2Error error) override;
 
+  bool keep(Call& call, std::size_t bytes);
   void start(Call& call);
   // Parses as many messages as are in `bytes` and wanted; returns the bytes used.
   std::size_t deliver(Call& call, Bytes bytes);
   void trim_backlog(Call& call);
   void half_close(Call& call);
-  void charge_response(Call& call, std::size_t bytes);
 
   CallHandler& handler_;
   GrpcOptions options_;

@@ -92,9 +92,11 @@ void write_output(ProtoWriter& writer, const OutputView& output) {
   for (const std::int64_t extent : output.shape) writer.varint(static_cast<std::uint64_t>(extent));
 }
 
+// Rows from the middle of a batch have others' text before theirs in `data`.
 std::size_t raw_size(const OutputView& output) {
-  return output.data.size() +
-         output.offsets.size() * (output.dtype == DType::bytes ? sizeof(std::uint32_t) : 0);
+  if (output.dtype != DType::bytes) return output.data.size();
+  if (output.offsets.empty()) return 0;
+  return output.data.size() - output.offsets.front() + output.offsets.size() * sizeof(std::uint32_t);
 }
 
 void write_raw(ProtoWriter& writer, const OutputView& output) {

@@ -17,9 +17,10 @@ struct OutputView {
   std::string_view name;
   DType dtype = DType::fp32;
   std::span<const std::int64_t> shape;
-  Bytes data;  // row-major little-endian elements; BYTES: all elements, one after another
-  std::span<const std::size_t>
-      offsets;  // BYTES: where each element starts in `data` (GetStringTensorContent's form)
+  Bytes
+      data;  // row-major little-endian elements; BYTES: elements one after another, up to the last one's end
+  // BYTES: where each element starts in `data` (GetStringTensorContent's form); the first may start past 0.
+  std::span<const std::size_t> offsets;
 };
 
 struct ResponseParameter {

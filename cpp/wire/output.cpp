@@ -58,9 +58,14 @@ void Output::consume(std::size_t count) {
     if (!block.shared && block.own.capacity() <= 2 * block_bytes) {
       spare_ = std::move(block.own);
       spare_.clear();
+      needed_ = true;
     }
     blocks_.pop_front();
   }
+}
+
+void Output::trim() {
+  if (!std::exchange(needed_, false)) spare_ = Buffer();
 }
 
 }  // namespace kedge::wire

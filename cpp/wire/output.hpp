@@ -5,6 +5,7 @@
 
 #include <deque>
 #include <memory>
+#include <utility>
 
 #include "wire/buffer.hpp"
 
@@ -24,6 +25,8 @@ class Output {
   [[nodiscard]] Bytes front() const;
   // Drops `count` bytes from the front: what the socket took.
   void consume(std::size_t count);
+  // Frees the memory kept for what comes next, unless it was needed since the last call.
+  void trim();
 
  private:
   struct Block {
@@ -35,6 +38,7 @@ class Output {
 
   std::deque<Block> blocks_;
   Buffer spare_;            // the last emptied block's memory, so that a steady flow allocates nothing
+  bool needed_ = false;     // since the last `trim`
   std::size_t offset_ = 0;  // consumed bytes of the first block
   std::size_t size_ = 0;
 };

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <cstring>
 
+#include "wire/memory.hpp"
 #include "wire/session_callbacks.hpp"
 
 namespace kedge::wire {
@@ -40,6 +42,22 @@ std::unique_ptr<nghttp2_option, OptionDeleter> make_options() {
   return std::unique_ptr<nghttp2_option, OptionDeleter>(option);
 }
 
+// The library copies what it is given here.
+nghttp2_mem* memory() {
+  static nghttp2_mem functions = {
+      nullptr,
+      [](std::size_t bytes, void*) { return allocate(bytes); },
+      [](void* block, void*) { release(block); },
+      [](std::size_t count, std::size_t size, void*) {
+        void* const block = size != 0 && count > SIZE_MAX / size ? nullptr : allocate(count * size);
+        if (block != nullptr) std::memset(block, 0, count * size);
+        return block;
+      },
+      [](void* block, std::size_t bytes, void*) { return reallocate(block, bytes); },
+  };
+  return &functions;
+}
+
 constexpr std::size_t max_headers = 8;
 using NvArray = std::array<nghttp2_nv, max_headers>;
 
@@ -60,8 +78,12 @@ std::size_t to_nv(std::span<const Header> headers, NvArray& to) {
 
 }  // namespace
 
-Session::Session(StreamEvents& events, const SessionOptions& options) : events_(events) {
-  must(nghttp2_session_server_new2(&session_, SessionCallbacks::table(), this, make_options().get()));
+Session::Session(StreamEvents& events, const SessionOptions& options)
+    : events_(events),
+      max_outbound_frames_(options.max_concurrent_streams * limits::max_outbound_frames_per_stream +
+                           limits::stream_reset_burst) {
+  must(nghttp2_session_server_new3(&session_, SessionCallbacks::table(), this, make_options().get(),
+                                   memory()));
   const std::array<nghttp2_settings_entry, 6> settings = {{
       {NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, limits::header_table_bytes},
       {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, options.max_concurrent_streams},
@@ -106,7 +128,12 @@ bool Session::feed(Bytes bytes) {
     failed_ = true;
     return false;
   }
+  if (nghttp2_session_get_outbound_queue_size(session_) > max_outbound_frames_) failed_ = true;
   return !over();
+}
+
+std::size_t Session::queued_bytes() const {
+  return nghttp2_session_get_outbound_queue_size(session_) * limits::outbound_frame_bytes;
 }
 
 bool Session::over() const {
@@ -165,11 +192,7 @@ void Session::respond(Stream& stream, std::span<const Header> headers, bool end)
 void Session::write(Stream& stream, Buffer&& piece) {
   if (!stream.responded_ || stream.finished_ || piece.empty()) return;
   stream.unsent_ += piece.size();
-  if (stream.next_piece_ == stream.body_.size()) {
-    stream.body_.clear();
-    stream.next_piece_ = 0;
-  }
-  Stream::Piece& added = stream.body_.emplace_back();
+  Stream::Piece& added = stream.piece_.rest().empty() ? stream.piece_ : stream.later_.emplace_back();
   if (piece.size() >= limits::send_by_reference_bytes) {
     added.shared = std::make_shared<const Buffer>(std::move(piece));
   } else {
@@ -181,7 +204,8 @@ void Session::write(Stream& stream, Buffer&& piece) {
 void Session::finish(Stream& stream, std::span<const Header> trailers) {
   if (!stream.responded_ || stream.finished_) return;
   stream.finished_ = true;
-  stream.trailers_.assign(trailers.begin(), trailers.end());
+  stream.trailer_count_ = std::min(trailers.size(), max_trailers);
+  std::copy_n(trailers.begin(), stream.trailer_count_, stream.trailers_.begin());
   // Sent when the body is; by then a copied text may be gone.
   std::size_t total = 0;
   for (const Header& trailer : trailers) total += trailer.copied ? trailer.value.size() : 0;
@@ -244,6 +268,7 @@ void Session::abandon() {
   failed_ = true;
   std::vector<Stream*> streams = std::move(streams_);
   streams_.clear();
+  opening_ = nullptr;
   for (Stream* stream : streams) {
     nghttp2_session_set_stream_user_data(session_, stream->id_, nullptr);
     events_.closed(*stream, H2Error::cancel);

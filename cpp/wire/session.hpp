@@ -2,6 +2,7 @@
 // `pull`. nghttp2 does the protocol; this file adds limits, window accounting and bodies sent without copies.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -25,6 +26,9 @@ struct Header {
   std::string_view value;
   bool copied = false;
 };
+
+// grpc-status and grpc-message.
+inline constexpr std::size_t max_trailers = 2;
 
 // RFC 9113 section 7.
 enum class H2Error : std::uint32_t {
@@ -64,13 +68,15 @@ class Stream {
   const std::int32_t id_;
   std::size_t index_ = 0;  // in Session::streams_
   bool remote_ended_ = false;
-  bool responded_ = false;  // headers were submitted
-  bool finished_ = false;   // nothing will be added to the body
-  bool deferred_ = false;   // nghttp2 waits for more body
-  std::vector<Piece> body_;
-  std::size_t next_piece_ = 0;
+  bool responded_ = false;    // headers were submitted
+  bool finished_ = false;     // nothing will be added to the body
+  bool deferred_ = false;     // nghttp2 waits for more body
+  Piece piece_;               // of the body, under way
+  std::vector<Piece> later_;  // those that follow; an answer of one message has none
+  std::size_t next_ = 0;      // the first of them that is still to come
   std::size_t unsent_ = 0;
-  std::vector<Header> trailers_;
+  std::array<Header, max_trailers> trailers_;
+  std::size_t trailer_count_ = 0;
   Buffer trailer_text_;  // what copied trailers point into
 };
 
@@ -79,6 +85,7 @@ class Stream {
 class StreamEvents {
  public:
   virtual ~StreamEvents() = default;
+  // Null: there is no room for another stream, it is refused.
   virtual std::unique_ptr<Stream> open(std::int32_t id) = 0;
   virtual void header(Stream& stream, std::string_view name, std::string_view value) = 0;
   virtual void headers_done(Stream& stream) = 0;
@@ -111,6 +118,8 @@ class Session {
   void pull(Output& out);
   // Whether the connection should be closed once all output is written.
   [[nodiscard]] bool over() const;
+  // Of frames, other than bodies, that `pull` has not made yet; about.
+  [[nodiscard]] std::size_t queued_bytes() const;
   // The client preface and its SETTINGS have arrived.
   [[nodiscard]] bool ready() const { return ready_; }
   [[nodiscard]] std::size_t open_streams() const { return streams_.size(); }
@@ -126,7 +135,7 @@ class Session {
   void respond(Stream& stream, std::span<const Header> headers, bool end);
   // A piece of body, after `respond`.
   void write(Stream& stream, Buffer&& piece);
-  // The end of the body, with trailers.
+  // The end of the body, with trailers, of which there are at most `max_trailers`.
   void finish(Stream& stream, std::span<const Header> trailers);
   void reset(Stream& stream, H2Error error);
   // The stream with this id, or null if it is gone.
@@ -152,6 +161,7 @@ class Session {
   void count_control_frame();
 
   StreamEvents& events_;
+  const std::size_t max_outbound_frames_;
   nghttp2_session* session_ = nullptr;
   std::size_t preface_matched_ = 0;
   std::uint32_t control_frames_ = 0;
@@ -159,6 +169,7 @@ class Session {
   bool failed_ = false;
   bool http1_ = false;
   Output* out_ = nullptr;         // only during pull
+  Stream* opening_ = nullptr;     // whose headers are arriving
   std::vector<Stream*> streams_;  // owned
 };
 

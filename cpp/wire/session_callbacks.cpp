@@ -37,18 +37,25 @@ int SessionCallbacks::begin_headers(nghttp2_session* session, const nghttp2_fram
   if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
   Session& self = session_of(user);
   Stream* stream = self.events_.open(frame->hd.stream_id).release();
+  if (stream == nullptr) {
+    self.opening_ = nullptr;
+    return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
+  }
   stream->index_ = self.streams_.size();
   self.streams_.push_back(stream);
+  self.opening_ = stream;
   return nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, stream);
 }
 
-int SessionCallbacks::header(nghttp2_session* session, const nghttp2_frame* frame, const std::uint8_t* name,
+int SessionCallbacks::header(nghttp2_session*, const nghttp2_frame* frame, const std::uint8_t* name,
                              std::size_t name_size, const std::uint8_t* value, std::size_t value_size,
                              std::uint8_t, void* user) {
   // Trailers of a request mean nothing in gRPC.
   if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
-  if (Stream* stream = stream_of(session, frame->hd.stream_id)) {
-    session_of(user).events_.header(*stream, text(name, name_size), text(value, value_size));
+  // A block of headers is never interrupted; its stream may end in the middle of it all the same.
+  Session& self = session_of(user);
+  if (self.opening_ != nullptr && self.opening_->id() == frame->hd.stream_id) {
+    self.events_.header(*self.opening_, text(name, name_size), text(value, value_size));
   }
   return 0;
 }
@@ -117,6 +124,7 @@ int SessionCallbacks::stream_closed(nghttp2_session* session, std::int32_t id, s
   self.streams_[stream->index_] = self.streams_.back();
   self.streams_[stream->index_]->index_ = stream->index_;
   self.streams_.pop_back();
+  if (self.opening_ == stream) self.opening_ = nullptr;
   const std::unique_ptr<Stream> owned(stream);
   self.events_.closed(*stream, static_cast<H2Error>(error));
   return 0;
@@ -134,7 +142,9 @@ ssize_t SessionCallbacks::read_body(nghttp2_session* session, std::int32_t id, s
   *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
   if (size == stream.unsent_ && stream.finished_) {
     *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
-    if (!session_of(user).submit_trailers(session, id, stream.trailers_)) return NGHTTP2_ERR_CALLBACK_FAILURE;
+    if (!session_of(user).submit_trailers(session, id,
+                                          std::span(stream.trailers_).first(stream.trailer_count_)))
+      return NGHTTP2_ERR_CALLBACK_FAILURE;
   }
   return static_cast<ssize_t>(size);
 }
@@ -147,7 +157,7 @@ int SessionCallbacks::send_data(nghttp2_session*, nghttp2_frame*, const std::uin
   out.append({framehd, frame_header_bytes});
   stream.unsent_ -= length;
   while (length > 0) {
-    Stream::Piece& piece = stream.body_[stream.next_piece_];
+    Stream::Piece& piece = stream.piece_;
     const Bytes part = piece.rest().first(std::min(length, piece.rest().size()));
     if (piece.shared && part.size() >= limits::send_by_reference_bytes) {
       out.append_shared(piece.shared, part);
@@ -158,7 +168,11 @@ int SessionCallbacks::send_data(nghttp2_session*, nghttp2_frame*, const std::uin
     piece.sent += part.size();
     if (piece.rest().empty()) {
       piece = {};
-      ++stream.next_piece_;
+      if (stream.next_ < stream.later_.size()) piece = std::move(stream.later_[stream.next_++]);
+      if (stream.next_ == stream.later_.size()) {
+        stream.later_.clear();
+        stream.next_ = 0;
+      }
     }
   }
   return out.size() >= limits::output_high_water_bytes ? NGHTTP2_ERR_PAUSE : 0;

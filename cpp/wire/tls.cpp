@@ -6,24 +6,12 @@
 #include <cstdlib>
 
 #include "base/limits.hpp"
-#include "wire/openssl_owned.hpp"
 
 namespace kedge::wire {
 
 namespace {
 
 constexpr std::size_t record_bytes = 16 * 1024;  // the most a TLS record carries
-
-std::string subject_of(const SSL* ssl) {
-  const OwnedX509 certificate(SSL_get1_peer_certificate(ssl));
-  if (!certificate) return {};
-  const OwnedBio bio(BIO_new(BIO_s_mem()));
-  if (!bio || X509_NAME_print_ex(bio.get(), X509_get_subject_name(certificate.get()), 0, XN_FLAG_RFC2253) < 0)
-    return {};
-  char* text = nullptr;
-  const long size = BIO_get_mem_data(bio.get(), &text);
-  return {text, static_cast<std::size_t>(size)};
-}
 
 }  // namespace
 
@@ -48,7 +36,6 @@ bool Tls::handshake() {
     unsigned int size = 0;
     SSL_get0_alpn_selected(ssl_, &protocol, &size);
     if (as_text({protocol, size}) != "h2") return false;  // the client offered no ALPN at all
-    subject_ = subject_of(ssl_);
     ready_ = true;
     return true;
   }

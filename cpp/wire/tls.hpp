@@ -51,8 +51,6 @@ class Tls {
   // Bytes for the socket: handshake, records, alerts. The owner consumes them.
   [[nodiscard]] Output& cipher() { return cipher_; }
   [[nodiscard]] bool ready() const { return ready_; }
-  // Subject of the client's verified certificate, RFC 2253; empty without one. Set once ready.
-  [[nodiscard]] const std::string& peer_subject() const { return subject_; }
   // Sends close_notify.
   void close();
 
@@ -65,7 +63,6 @@ class Tls {
   bio_st* in_ = nullptr;   // owned by ssl_
   bio_st* out_ = nullptr;  // owned by ssl_
   Output cipher_;
-  std::string subject_;
   std::size_t handshake_bytes_ = 0;
   bool ready_ = false;
   bool failed_ = false;

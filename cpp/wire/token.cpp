@@ -156,10 +156,6 @@ TokenText TokenSealer::seal(const Prediction& prediction) const {
   return text;
 }
 
-TokenText encode_token(const Prediction& prediction, const TokenKey& key) {
-  return TokenSealer(key, prediction).seal(prediction);
-}
-
 Result<Prediction> decode_token(std::string_view text, std::span<const TokenKey> keys) {
   if (text.size() > limits::max_token_chars) return not_a_token();
   std::array<std::uint8_t, max_bytes> bytes;

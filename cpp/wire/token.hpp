@@ -10,7 +10,7 @@
 //       22      2  shard
 //       24      6  sequence, 48 bits, a boot and shard
 //       30      4  Unix seconds of the prediction
-//       34      2  slice id
+//       34      2  slice id, of src/kedge/bundle/slices.py; 0 for none
 //       36      3  bits 0-3 arm, bits 4-23 the low 20 bits of the sticky-key hash; without a key
 //                      0, or bits that the rows of one request share
 //       39      1  low 4 bits kind (0 none, 1 value, 2 class); high 4 bits n, the probabilities that follow
@@ -96,8 +96,6 @@ class TokenSealer {
   SipHash hash_;
   std::array<char, origin_bytes / 3 * 4> chars_;
 };
-
-TokenText encode_token(const Prediction& prediction, const TokenKey& key);
 
 // INVALID_ARGUMENT: not a token, an unknown layout, or a tag that does not fit; UNAUTHENTICATED is not used,
 // so that a forger learns nothing. NOT_FOUND: its key id is not among `keys` (expired). The tag is compared

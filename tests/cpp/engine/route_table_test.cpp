@@ -84,12 +84,38 @@ void no_reader_picks_from_a_table_that_was_given_up() {
     auto table = std::make_unique<RouteTable>();
     table->generation = generation;
     pointer.store(table.get());
-    while (!pointer.quiescent(generation)) std::this_thread::yield();
+    pointer.await(generation);
     given_up.store(generation - 1);
     before = std::move(table);
   }
   stop.store(true);
   reader.join();
+}
+
+// The last of several that were awake ends the wait, whether it picks or goes to sleep.
+void a_waiting_publisher_is_woken_by_the_last_reader() {
+  for (const bool picks : {true, false}) {
+    RoutePointer pointer(2);
+    pointer.wake(0);
+    pointer.wake(1);
+    RouteTable table;
+    table.generation = 1;
+    pointer.store(&table);
+    std::atomic<bool> published{false};
+    std::thread publisher([&] {
+      pointer.await(1);
+      published.store(true);
+    });
+    CHECK(pointer.read(0) == &table);
+    CHECK(!published.load());
+    if (picks) {
+      CHECK(pointer.read(1) == &table);
+    } else {
+      pointer.sleep(1);
+    }
+    publisher.join();
+    CHECK(pointer.quiescent(1));
+  }
 }
 
 }  // namespace
@@ -99,5 +125,6 @@ int main() {
   without_a_key_the_draw_decides();
   a_publish_waits_for_readers_that_are_awake();
   no_reader_picks_from_a_table_that_was_given_up();
+  a_waiting_publisher_is_woken_by_the_last_reader();
   std::puts("ok");
 }

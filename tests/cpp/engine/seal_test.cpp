@@ -35,10 +35,10 @@ void a_token_says_where_it_was_made(const std::shared_ptr<Model>& model) {
   CHECK(!second.start(target));  // no key yet
   sealing.use({kOld, 0x0123456789ABCDEF});
   CHECK(second.start(target));
-  const auto token = opened(second.seal(0xABCDE, wire::PredictedValue{1, 0, 2}), kOld);
+  const auto token = opened(second.seal(0xABCDE, 515, wire::PredictedValue{1, 0, 2}), kOld);
   CHECK((token.bundle == std::array<std::uint8_t, 8>{0xDE, 0xAD, 0xBE, 0xEF, 1, 2, 3, 4}));
   CHECK(token.epoch == 7 && token.boot == 0x0123456789ABCDEF && token.shard == 1 && token.sequence == 0);
-  CHECK(token.arm == 2 && token.key_bits == 0xABCDE && token.slice == 0 && token.seconds > 1'700'000'000);
+  CHECK(token.arm == 2 && token.key_bits == 0xABCDE && token.slice == 515 && token.seconds > 1'700'000'000);
   CHECK((std::get<wire::PredictedValue>(token.predicted) == wire::PredictedValue{1, 0, 2}));
 }
 
@@ -55,11 +55,11 @@ void a_new_key_seals_from_the_next_batch_on(const std::shared_ptr<Model>& model)
   Sealer sealer(sealing);
   const Target target{model, Arm::live, 1, 0, 1};
   CHECK(sealer.start(target));
-  CHECK(opened(sealer.seal(0, {}), kOld).sequence == 0);
+  CHECK(opened(sealer.seal(0, 0, {}), kOld).sequence == 0);
   sealing.use({kNew, 2});
-  CHECK(opened(sealer.seal(0, {}), kOld).sequence == 1);  // the batch under way
+  CHECK(opened(sealer.seal(0, 0, {}), kOld).sequence == 1);  // the batch under way
   CHECK(sealer.start(target));
-  const auto token = opened(sealer.seal(0, {}), kNew);
+  const auto token = opened(sealer.seal(0, 0, {}), kNew);
   CHECK(token.boot == 2 && token.sequence == 2);
 }
 
@@ -71,7 +71,7 @@ void many_targets_in_turn_keep_their_own_origin(const std::shared_ptr<Model>& mo
     const std::uint64_t epoch = 1 + i * 7 % 40;  // more than are remembered
     const Target target{model, Arm::live, epoch, 0, epoch};
     CHECK(sealer.start(target));
-    const auto token = opened(sealer.seal(0, {}), kOld);
+    const auto token = opened(sealer.seal(0, 0, {}), kOld);
     CHECK(token.epoch == epoch && token.sequence == i);
   }
 }
@@ -88,7 +88,7 @@ void numbers_are_used_again_and_ids_never(const std::shared_ptr<Model>& model) {
       threads.emplace_back([&] {
         Sealer sealer(sealing);
         CHECK(sealer.start(target));
-        for (int i = 0; i < 20; ++i) mine.push_back(opened(sealer.seal(0, {}), kOld));
+        for (int i = 0; i < 20; ++i) mine.push_back(opened(sealer.seal(0, 0, {}), kOld));
       });
     }
     for (std::thread& thread : threads) thread.join();

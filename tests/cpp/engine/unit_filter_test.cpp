@@ -17,7 +17,7 @@ void without_a_key_every_request_is_a_unit_of_its_own() {
   UnitFilter filter;
   for (int request = 0; request < 3; ++request) {
     const Unit unit = own_unit();
-    CHECK(unit.first);
+    CHECK(filter.first_request(unit));
     for (const EventKind kind : kKinds)
       CHECK(filter.first_event(unit, kind) && filter.first_event(unit, kind));
   }
@@ -28,13 +28,13 @@ void a_key_comes_first_once_for_requests_and_for_each_kind() {
   UnitFilter filter;
   const Unit first = filter.enter(77, 5);
   const Unit again = filter.enter(77, 5);
-  CHECK(first.first && !again.first);
+  CHECK(filter.first_request(first) && !filter.first_request(again));
   for (const EventKind kind : kKinds) {
     CHECK(filter.first_event(again, kind));
     CHECK(!filter.first_event(first, kind));
   }
-  CHECK(filter.enter(78, 5).first);
-  CHECK(!filter.enter(77 + UnitFilter::kBits, 5).first);  // shares its bit
+  CHECK(filter.first_request(filter.enter(78, 5)));
+  CHECK(!filter.first_request(filter.enter(77 + UnitFilter::kBits, 5)));  // shares its bit
 }
 
 void a_period_starts_afresh_and_one_that_is_over_counts_no_more() {
@@ -42,11 +42,11 @@ void a_period_starts_afresh_and_one_that_is_over_counts_no_more() {
   const Unit before = filter.enter(1, 10);
   CHECK(filter.first_event(before, EventKind::errors));
   const Unit after = filter.enter(1, 11);
-  CHECK(after.first && filter.first_event(after, EventKind::errors));
+  CHECK(filter.first_request(after) && filter.first_event(after, EventKind::errors));
   CHECK(!filter.first_event(before, EventKind::slow));
-  CHECK(!filter.enter(2, 10).first);  // read its clock just before the boundary
-  CHECK(filter.enter(2, 11).first);
-  CHECK(filter.enter(1, 3).first);  // a clock that was set back
+  CHECK(!filter.first_request(filter.enter(2, 10)));  // read its clock just before the boundary
+  CHECK(filter.first_request(filter.enter(2, 11)));
+  CHECK(filter.first_request(filter.enter(1, 3)));  // a clock that was set back
 }
 
 void threads_agree_on_who_came_first() {
@@ -62,7 +62,7 @@ void threads_agree_on_who_came_first() {
       std::int64_t errors = 0;
       for (std::uint64_t key = 0; key < kKeys; ++key) {
         const Unit unit = filter.enter(key * 0x9E3779B97F4A7C15U, 4);
-        mine += unit.first ? 1 : 0;
+        mine += filter.first_request(unit) ? 1 : 0;
         errors += filter.first_event(unit, EventKind::errors) ? 1 : 0;
       }
       firsts += mine;
@@ -86,12 +86,13 @@ void a_new_period_is_begun_by_one_thread() {
   std::vector<std::thread> threads;
   for (int thread = 0; thread < 4; ++thread) {
     threads.emplace_back([&] {
-      for (std::uint64_t period = 1; period <= 50; ++period) firsts += filter.enter(9, period).first ? 1 : 0;
+      for (std::uint64_t period = 1; period <= 50; ++period)
+        firsts += filter.first_request(filter.enter(9, period)) ? 1 : 0;
     });
   }
   for (std::thread& thread : threads) thread.join();
   CHECK(firsts >= 50);
-  CHECK(!filter.enter(9, 50).first);
+  CHECK(!filter.first_request(filter.enter(9, 50)));
 }
 
 }  // namespace

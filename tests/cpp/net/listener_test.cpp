@@ -1,6 +1,7 @@
 #include "net/listener.hpp"
 
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -19,7 +20,7 @@ namespace {
 
 std::string refusal(const std::string& address) {
   try {
-    const Listener listener(address, [](int fd) { ::close(fd); });
+    const Listener listener(address, [](int fd) { ::close(fd); }, [] {});
   } catch (const std::runtime_error& error) {
     return error.what();
   }
@@ -33,10 +34,13 @@ void await(const std::atomic<int>& accepted, int count) {
 
 void a_free_port_is_picked_and_named() {
   std::atomic<int> accepted{0};
-  const Listener listener("127.0.0.1:0", [&](int fd) {
-    ++accepted;
-    ::close(fd);
-  });
+  const Listener listener(
+      "127.0.0.1:0",
+      [&](int fd) {
+        ++accepted;
+        ::close(fd);
+      },
+      [] {});
   const int port = std::stoi(listener.bound().substr(listener.bound().rfind(':') + 1));
   CHECK(listener.bound().starts_with("127.0.0.1:") && port > 0);
   sockaddr_in to{};
@@ -55,7 +59,7 @@ void a_dead_unix_socket_is_replaced_and_a_file_is_not() {
   CHECK(::mkdtemp(folder) != nullptr);
   const std::string path = std::string(folder) + "/s";
   {
-    const Listener first("unix:" + path, [](int fd) { ::close(fd); });
+    const Listener first("unix:" + path, [](int fd) { ::close(fd); }, [] {});
   }
   struct stat found{};
   CHECK(::lstat(path.c_str(), &found) != 0);  // removed at the end
@@ -66,7 +70,7 @@ void a_dead_unix_socket_is_replaced_and_a_file_is_not() {
   CHECK(::bind(dead, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
   ::close(dead);
   {
-    const Listener second("unix:" + path, [](int fd) { ::close(fd); });
+    const Listener second("unix:" + path, [](int fd) { ::close(fd); }, [] {});
     CHECK(refusal("unix:" + path).find("another process") != std::string::npos);
   }
   std::ofstream(path) << "a file";
@@ -81,11 +85,36 @@ void what_is_no_address_is_refused() {
   CHECK(!refusal("unix:").empty());
 }
 
+// With a socket and nothing to wake its thread, it would never end.
+void without_a_second_descriptor_the_first_is_given_back() {
+  char folder[] = "/tmp/kedge-listener-XXXXXX";
+  CHECK(::mkdtemp(folder) != nullptr);
+  const std::string path = std::string(folder) + "/s";
+  const auto next = [] {
+    const int fd = ::dup(0);
+    ::close(fd);
+    return fd;
+  };
+  const int free = next();
+  rlimit before{};
+  CHECK(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit one_more{static_cast<rlim_t>(free) + 1, before.rlim_max};
+  CHECK(::setrlimit(RLIMIT_NOFILE, &one_more) == 0);
+  const std::string why = refusal("unix:" + path);
+  CHECK(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CHECK(why.find("open files") != std::string::npos);
+  CHECK(next() == free);
+  struct stat found{};
+  CHECK(::lstat(path.c_str(), &found) != 0);
+  ::rmdir(folder);
+}
+
 }  // namespace
 
 int main() {
   a_free_port_is_picked_and_named();
   a_dead_unix_socket_is_replaced_and_a_file_is_not();
   what_is_no_address_is_refused();
+  without_a_second_descriptor_the_first_is_given_back();
   std::puts("ok");
 }

@@ -68,3 +68,22 @@ TEST_CASE("a budget whose owner is gone lives until its last reservation") {
   second = Reservation();
   CHECK(shard.used() == 0);
 }
+
+TEST_CASE("an answer may take as much again as its connection's limit, but never more than the shard has") {
+  Budget shard(250);
+  Budget connection(100, &shard);
+  Reservation request;
+  Reservation answer;
+  Reservation more;
+  CHECK(request.add(connection, 100));
+  CHECK(answer.overdraw(connection, 100));
+  CHECK_FALSE(more.overdraw(connection, 1));
+  CHECK_FALSE(shard.take_shortage());
+  Budget other(100, &shard);
+  Reservation others;
+  CHECK(others.overdraw(other, 50));
+  CHECK_FALSE(others.overdraw(other, 1));
+  CHECK(shard.take_shortage());
+  CHECK_FALSE(shard.take_shortage());
+  CHECK(shard.used() == 250);
+}

@@ -118,6 +118,15 @@ TEST_CASE("a malformed grpc-timeout is refused") {
   CHECK(pair.handler.log.empty());
 }
 
+TEST_CASE("a refusal holds little of a header that is long") {
+  for (const char* name : {"grpc-timeout", "grpc-encoding"}) {
+    Pair pair;
+    const std::int32_t id = pair.client.request("/echo", framed("x"), {{name, std::string(10'000, 'x')}});
+    pair.exchange();
+    CHECK(pair.client.answers[id].header("grpc-message").size() < 300);
+  }
+}
+
 TEST_CASE("an unknown grpc-encoding is UNIMPLEMENTED and names those that work") {
   Pair pair;
   const std::int32_t id = pair.client.request("/echo", framed("x"), {{"grpc-encoding", "snappy"}});
@@ -157,17 +166,24 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "declared lengths are reserved: what passes the connection's budget is refused, and given back at the "
+    "what begun messages hold is reserved: what passes the connection's budget is refused, and given back at "
+    "the "
     "end") {
+  constexpr std::size_t each = 1000 + limits::message_overhead_bytes + limits::stream_overhead_bytes;
   Pair pair(GrpcOptions{.max_message_bytes = 1000,
-                        .max_connection_bytes = 2 * (1000 + limits::message_overhead_bytes)});
+                        .max_connection_bytes = 2 * each + limits::stream_overhead_bytes});
   const std::string prefix = framed(std::string(1000, 'x')).substr(0, 5);
   const std::int32_t first = pair.client.request("/hot", prefix, {}, false);
   const std::int32_t second = pair.client.request("/hot", prefix, {}, false);
   const std::int32_t third = pair.client.request("/hot", prefix, {}, false);
   pair.exchange();
   CHECK(pair.client.answers[third].header("grpc-status") == "8");
-  CHECK(pair.shard.used() == 2 * (1000 + limits::message_overhead_bytes));
+  CHECK(pair.shard.used() == 2 * each);
+  const std::int32_t fourth = pair.client.request("/hot", prefix, {}, false);
+  const std::int32_t fifth = pair.client.request("/hot", prefix, {}, false);
+  pair.exchange();
+  CHECK(pair.client.answers[fourth].header("grpc-status") == "8");
+  CHECK(pair.client.answers[fifth].closed == NGHTTP2_REFUSED_STREAM);  // not even room for the stream
   pair.client.reset(first);
   pair.client.reset(second);
   pair.exchange();

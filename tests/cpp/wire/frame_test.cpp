@@ -47,7 +47,31 @@ TEST_CASE("messages come out whole however they are cut") {
   }
 }
 
-TEST_CASE("a half message is partial, and its whole length reserved") {
+TEST_CASE("of a long message no more is reserved than twice what has come") {
+  Budget budget(100'000);
+  FrameReader reader;
+  const std::string whole = framed(std::string(1000, 'x') + std::string(40'000, 'y'));
+  const auto feed = [&](std::size_t from, std::size_t to) {
+    Bytes piece = as_bytes(std::string_view(whole).substr(from, to - from));
+    return reader.feed(piece, budget, 50'000);
+  };
+  feed(0, 5);
+  CHECK(budget.used() == limits::first_message_allocation_bytes + limits::message_overhead_bytes);
+  for (std::size_t end = 1005; end < whole.size(); end += 1000) {
+    feed(end - 1000, end);
+    const std::size_t came = end - 5;
+    CHECK(budget.used() <=
+          std::max(2 * came, limits::first_message_allocation_bytes) + limits::message_overhead_bytes);
+    CHECK(budget.used() >= came);
+    if (end + 1000 >= whole.size()) CHECK(feed(end, whole.size()) == FrameReader::Step::message);
+  }
+  CHECK(reader.take_bytes().size() == 41'000);
+  CHECK(budget.used() == 41'000 + limits::message_overhead_bytes);
+  reader.take_reservation();
+  CHECK(budget.used() == 0);
+}
+
+TEST_CASE("a half message is partial, and its whole length reserved if that is short") {
   Budget budget(100'000);
   FrameReader reader;
   CHECK(messages(reader, framed(std::string(500, 'x')).substr(0, 6), 100, budget).empty());

@@ -41,6 +41,23 @@ TEST_CASE("one FP16 output makes the whole answer raw") {
   CHECK(fields(encoded.value().view().subspan(frame_prefix_bytes)) == std::vector<std::uint32_t>{5, 5, 6, 6});
 }
 
+TEST_CASE("text from the middle of a batch is as long as it says, and nothing else comes along") {
+  const std::vector<std::int64_t> shape = {2};
+  const std::string text = "not mineyesno";
+  const std::vector<std::size_t> offsets = {8, 11};
+  const OutputView output = {"label", DType::bytes, shape, as_bytes(text), offsets};
+  InferResponse response;
+  response.outputs = {&output, 1};
+  const Result<Buffer> encoded = encode(response, Framing::unary);
+  ProtoReader reader(encoded.value().view().subspan(frame_prefix_bytes));
+  CHECK(reader.next() == tag(5, WireType::bytes));
+  reader.skip(tag(5, WireType::bytes));
+  CHECK(reader.next() == tag(6, WireType::bytes));
+  CHECK(as_text(reader.bytes()) == std::string_view("\3\0\0\0yes\2\0\0\0no", 13));
+  CHECK(reader.next() == 0);
+  CHECK(reader.ok());
+}
+
 TEST_CASE("an answer past 2 GiB is refused before anything is allocated") {
   const std::vector<std::int64_t> shape = {1};
   // Only the size is looked at.

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "client.hpp"
+#include "wire/memory.hpp"
 
 using namespace kedge::wire;
 using namespace kedge::wire::test;
@@ -66,4 +67,17 @@ TEST_CASE("a shared body lives until its bytes are taken") {
   CHECK_FALSE(watch.expired());
   output.consume(1);
   CHECK(watch.expired());
+}
+
+TEST_CASE("memory that a quiet connection keeps goes back") {
+  Memory memory(true);
+  const Memory::Use use(memory);
+  Output output;
+  const std::string text(1000, 'k');
+  output.append(as_bytes(text));
+  output.consume(text.size());
+  output.trim();  // it was needed just now
+  CHECK(memory.spare_bytes() == 0);
+  output.trim();
+  CHECK(memory.spare_bytes() > text.size());
 }

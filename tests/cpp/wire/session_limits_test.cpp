@@ -107,6 +107,21 @@ TEST_CASE("rapid reset ends the connection after the burst") {
   CHECK(resets >= limits::stream_reset_burst);
 }
 
+TEST_CASE("resets a peer provokes and does not read end the connection") {
+  constexpr std::uint32_t most = 100'000;
+  const std::string preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(NGHTTP2_SETTINGS, 0, 0, "");
+  const std::string block("\x83\x86\x84\x01\x01x", 6);  // POST, http, /, :authority x
+  std::uint32_t sent = 0;
+  // Streams past the limit, of a client that never acknowledges it.
+  Pair many(GrpcOptions{.max_concurrent_streams = 10});
+  bool alive = feed(many.session, preface, SIZE_MAX);
+  for (; alive && sent < most; ++sent) {
+    alive =
+        feed(many.session, frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 2 * sent + 1, block), SIZE_MAX);
+  }
+  CHECK(sent < most);
+}
+
 TEST_CASE("an empty-DATA flood ends in ENHANCE_YOUR_CALM") {
   Pair pair;
   const std::int32_t id = pair.client.request("/stream/x", framed("a"), {}, false);

@@ -114,7 +114,6 @@ TEST_CASE("a client that offers h2 talks both ways, a byte at a time and large, 
       CHECK_FALSE(server.ready());
       CHECK(talk(client, server, chunk) == "");
       CHECK(server.ready());
-      CHECK(server.peer_subject().empty());
       client.send("hello");
       CHECK(talk(client, server, chunk) == "hello");
       Output output;
@@ -149,7 +148,7 @@ TEST_CASE("a client without h2 is turned away") {
   }
 }
 
-TEST_CASE("with a client CA only its clients come in, and are named") {
+TEST_CASE("with a client CA only its clients come in") {
   const Identity authority = make_identity("authority");
   const Identity server_identity = make_identity("server");
   const Identity good = make_identity("alice", &authority);
@@ -159,7 +158,7 @@ TEST_CASE("with a client CA only its clients come in, and are named") {
     TlsClient client("h2", &good);
     Tls server(shared);
     CHECK(talk(client, server).has_value());
-    CHECK(server.peer_subject() == "O=Kedge,CN=alice");
+    CHECK(server.ready());
   }
   for (const Identity* identity : {&bad, static_cast<const Identity*>(nullptr)}) {
     TlsClient client("h2", identity);

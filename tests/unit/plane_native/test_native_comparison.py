@@ -42,7 +42,7 @@ def served(tmp_path: Path) -> Iterator[serving.Served]:
 def test_words_lie_where_the_contract_says() -> None:
     layout = _dataplane.evidence_layout()
     counted = contract.Evidence(np.arange(contract.WORDS, dtype=np.int64))  # every word is its own place
-    single = ("units", "offered", "dropped", "failed", "compared", "disagreed", "live_ns", "shadow_ns")
+    single = ("units", "offered", "dropped", "failed", "compared", "disagreed", "live_ns", "shadow_ns", "judged")
     expected = {name: getattr(counted, name) for name in single}
     expected |= {name: int(getattr(counted, name).flat[0]) for name in ("first_scores", "agreement", "differences")}
     expected["first_events"] = counted.first_events(contract.KINDS[0])

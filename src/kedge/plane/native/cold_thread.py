@@ -41,7 +41,7 @@ class ColdThread:
         while (event := self._plane.next_cold()) is not None:
             number, kind, method, metadata, payload = event
             if kind == _LOG_LINE:
-                _log.log(_LEVELS[number], "onnxruntime: %s", one_line(payload.decode(errors="replace")))
+                _log.log(_LEVELS[number], "%s: %s", method, one_line(payload.decode(errors="replace")))
                 continue
             self._hand_over(number, _EVENTS[kind], method, metadata, payload)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
@@ -76,6 +77,7 @@ class NativePlane:
         self._publish_lock = threading.Lock()
         self._models: dict[Handle, Bundle] = {}
         self._layouts: dict[str, Layout] = {}
+        self._unwanted: set[str] = set()
         self._table = RouteTable()
         self._tls: Tls | None = None
         self._listening = False
@@ -170,6 +172,7 @@ class NativePlane:
                     raise ModelLoadError("the plane was stopped")
                 self._models[handle] = bundle
                 self._layouts[bundle.id] = given["layout"]
+                self._unwanted.discard(bundle.id)
         except KedgeError:
             self._plane.retire(handle.key, 0.0)
             raise
@@ -215,32 +218,40 @@ class NativePlane:
                 )
             bundle = self._models.pop(handle)
         try:
-            return self._plane.retire(handle.key, grace)
+            freed = self._plane.retire(handle.key, grace)
         except ControlError as error:
             with self._lock:
                 self._models[handle] = bundle
             raise PlaneError(one_line(str(error))) from None
+        with self._lock:
+            self._drop()
+        return freed
 
     def snapshot(self) -> bytes:
         """See `DataPlane.snapshot`."""
         with self._lock:
             if self._stopped:
                 raise PlaneError("the plane was stopped")
-            written = self._plane.snapshot()
-            merged: dict[cells.CellKey, Counts] = {}
-            compared: dict[cells.CellKey, Evidence] = {}
-            for bundle, arm, epoch, counts, evidence in written:
-                key = (bundle, Arm(arm), epoch)
-                parsed = Counts.parse(counts, self._layouts[bundle])
-                merged[key] = merged[key] + parsed if key in merged else parsed
-                if evidence:
-                    compared[key] = compared.get(key, Evidence.empty()) + Evidence.parse(evidence)
-            return cells.encode(
-                {
-                    key: cells.Cell(counts.to_bytes(), compared[key].to_bytes() if key in compared else b"")
-                    for key, counts in merged.items()
-                }
-            )
+            merged: dict[cells.CellKey, cells.Cell] = {}
+            for bundle, arm, epoch, counts, evidence in self._plane.snapshot():
+                key, cell = (bundle, Arm(arm), epoch), cells.Cell(counts, evidence)
+                merged[key] = _sum(merged[key], cell, self._layouts[bundle]) if key in merged else cell
+            return cells.encode(merged)
+
+    def forget(self, bundle: str) -> None:
+        """See `DataPlane.forget`."""
+        with self._lock:
+            self._unwanted.add(bundle)
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._stopped:
+            return
+        for bundle in tuple(self._unwanted):
+            with contextlib.suppress(ControlError):  # it is loaded; `retire` comes here again
+                self._plane.forget(bundle)
+                self._layouts.pop(bundle, None)
+                self._unwanted.remove(bundle)
 
     def suspects(self, handle: Handle) -> Sequence[Mapping[str, NDArray[Any]]]:
         """See `DataPlane.suspects`."""
@@ -266,9 +277,11 @@ class NativePlane:
 
     def _rows(self, handle: Handle, ask: Callable[[int], list[list[Packed]]]) -> tuple[dict[str, NDArray[Any]], ...]:
         names = [spec.name for spec in self._bundle(handle).manifest.inputs]
-        return tuple(
-            {name: unpack(*tensor) for name, tensor in zip(names, row, strict=True)} for row in ask(handle.key)
-        )
+        try:
+            rows = ask(handle.key)
+        except ControlError as error:  # retired, or the plane was stopped, since then
+            raise PlaneError(one_line(str(error))) from None
+        return tuple({name: unpack(*tensor) for name, tensor in zip(names, row, strict=True)} for row in rows)
 
     def reply(self, call: int, payload: bytes | None, last: bool, status: CallStatus | None = None) -> None:
         """See `DataPlane.reply`."""
@@ -301,3 +314,12 @@ class NativePlane:
                 f"version {quoted(handle.version)} of model {quoted(handle.model)} is not loaded, or was retired"
             )
         return bundle
+
+
+def _sum(one: cells.Cell, other: cells.Cell, layout: Layout) -> cells.Cell:
+    """A cell that two threads counted in."""
+    counts = Counts.parse(one.counts, layout) + Counts.parse(other.counts, layout)
+    evidence = b""
+    if one.evidence or other.evidence:
+        evidence = (Evidence.parse(one.evidence) + Evidence.parse(other.evidence)).to_bytes()
+    return cells.Cell(counts.to_bytes(), evidence)

@@ -11,12 +11,14 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from kedge import privileges
 from kedge._dataplane import ControlError, LoadError, Plane
 from kedge.bundle.contents import Bundle
 from kedge.dtypes import DTYPES
 from kedge.errors import KedgeError, ModelLoadError, PlaneError
 from kedge.plane.contract import LoadOptions
 from kedge.plane.native import settings
+from kedge.plane.native.confine import confine
 from kedge.plane.native.runtime import find_runtime
 from kedge.plane.native.tensors import pack, unpack
 from kedge.plane.replay import replay
@@ -28,21 +30,26 @@ PER_MODEL_BYTE: Final = 16
 """Optimising a graph and preparing weights hold several copies of them for a while."""
 CPU_SECONDS: Final = 600
 NICE: Final = 10
+FILES: Final = 1024
+"""Open at a time: the runtime, packages, and a file of external data each."""
 
 
 def limit(directory: Path) -> None:
-    """Bound memory, CPU time and priority of this process."""
+    """Bound memory, CPU time, files and priority of this process, and take from it what a load never needs."""
+    privileges.harden()
     size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     space = min(ADDRESS_SPACE + PER_MODEL_BYTE * size, max(physical, ADDRESS_SPACE))
     for which, bound in (
         (resource.RLIMIT_AS, space),
         (resource.RLIMIT_CPU, CPU_SECONDS),
-        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, FILES),
     ):
         hard = resource.getrlimit(which)[1]
         resource.setrlimit(which, (bound if hard == resource.RLIM_INFINITY else min(bound, hard), hard))
     os.nice(NICE)
+    confine()
 
 
 def attempt(directory: Path, options: LoadOptions) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from kedge.bundle import conformal, golden
+from kedge.bundle import conformal, golden, layout
 from kedge.dtypes import DTYPES
 from kedge.kernel.state import layout_digest
 from kedge.plane.native.tensors import Packed, pack
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from kedge.bundle.contents import Bundle
     from kedge.bundle.manifest import TensorSpec
+    from kedge.bundle.slices import SliceFeature
     from kedge.plane.contract import LoadOptions
 
 _KINDS: Final = {"probabilities": 1, "logits": 2, "label": 3, "value": 4}
@@ -30,7 +32,7 @@ def load_settings(bundle: Bundle, options: LoadOptions, key: int) -> dict[str, A
         KernelError: the reference does not fit the schema.
     """
     manifest, serving = bundle.manifest, bundle.serving
-    layout = bundle.layout()
+    watched = bundle.layout()
     names = [spec.name for spec in manifest.inputs]
     outputs = [spec.name for spec in manifest.outputs]
     prediction = serving.prediction
@@ -59,15 +61,27 @@ def load_settings(bundle: Bundle, options: LoadOptions, key: int) -> dict[str, A
         "sigma_output": position("sigma_output") or 0,
         "calibration": _calibration(bundle),
         "outcomes": serving.outcomes,
+        "slices": [_slice(item, names) for item in bundle.slices().features],
         "max_batch": serving.batching.max_batch,
         "max_queue_delay_us": serving.batching.max_queue_delay_us,
         "max_queue": serving.batching.max_queue,
         "execution": _MODES[serving.execution.mode],
         "instances": serving.execution.instances,
-        "layout": layout,
-        "layout_digest": layout_digest(layout),
-        "layout_inputs": [names.index(tensor.name) for tensor in layout.tensors],
+        "layout": watched,
+        "layout_digest": layout_digest(watched),
+        "layout_inputs": [names.index(tensor.name) for tensor in watched.tensors],
     }
+
+
+def _slice(item: SliceFeature, inputs: Sequence[str]) -> tuple[Any, ...]:
+    """Input, column, stride, edges, what is missing beside NaN, categories as the kernel sees them, places of slots."""
+    feature = item.feature
+    place, column = inputs.index(feature.source.tensor), feature.source.column
+    if feature.kind == "categorical":
+        known = layout.categorical(feature, 0)
+        return place, column, item.stride, [], math.nan, known, list(item.places_of_slots)
+    missing = float(feature.missing.value) if feature.missing.kind == "sentinel" else math.nan  # type: ignore[arg-type]
+    return place, column, item.stride, list(item.edges), missing, None, []
 
 
 def _calibration(bundle: Bundle) -> tuple[int, float, float] | None:
