@@ -5,8 +5,10 @@ import time
 
 import grpc
 import numpy as np
+import pytest
 from kedge_testing import bundles, models
 from kedge_testing.serving import Caller, Served, eventually, only, outputs, request
+from onnx import TensorProto as T
 
 from kedge.bundle.manifest import Batching, Execution, Serving
 from kedge.proto import inference as pb
@@ -34,6 +36,21 @@ def test_requests_that_wait_run_together_and_get_their_own_rows(listen) -> None:
         assert (outputs(answer)["y"] == array).all()
     eventually(lambda: statistics(served, "m").inference_stats.success.count == len(sizes))
     assert statistics(served, "m").execution_count < len(sizes)
+
+
+@pytest.mark.parametrize("form", ["raw", "typed"])
+def test_texts_of_a_batch_go_to_those_who_asked(listen, form: str) -> None:
+    served = listen()
+    serving = Serving(batching=Batching(max_batch=10, max_queue_delay_us=1_000_000))
+    served.serve(bundles.Recipe(models.identity(T.STRING), "m", serving=serving))
+    caller = Caller(served.address)
+    rows = [[b"yes"], [b"no", b""], [b""], [b"perhaps"], [b"a", b"bc", b"def"], [b"x" * 300, b"last"]]
+    arrays = [np.array([[text] for text in texts], object) for texts in rows]
+    calls = [caller.future(request("m", ("x", "BYTES", array), form=form)) for array in arrays]
+    for call, array in zip(calls, arrays, strict=True):
+        assert outputs(pb.ModelInferResponse.FromString(call.result()))["y"].tolist() == array.tolist()
+    eventually(lambda: statistics(served, "m").inference_stats.success.count == len(rows))
+    assert statistics(served, "m").execution_count == 1
 
 
 def test_a_batch_never_exceeds_max_batch_unless_one_request_does(listen) -> None:

@@ -17,7 +17,7 @@ from kedge.bundle.manifest import Execution, Serving
 from kedge.errors import PlaneError
 from kedge.kernel.contract import BATCH_SIZE_BUCKETS, MISSING, OVERFLOW
 from kedge.plane import cells, limits
-from kedge.plane.contract import Arm, RouteTable
+from kedge.plane.contract import Arm, LoadOptions, RouteTable
 from kedge.plane.evidence import KINDS, Evidence
 from kedge.plane.siphash import siphash24
 from kedge.proto import inference as pb
@@ -265,6 +265,27 @@ def test_a_request_whose_client_went_away_counts_as_nothing(listen: Callable[...
     assert events(evidence(served, Arm.CANARY)) == {}
 
 
+def test_a_first_request_that_was_given_up_does_not_stand_for_its_unit(listen: Callable[..., Served]) -> None:
+    served = listen()
+    one, two = _slow(served)
+    served.publish(split(one, two, 1.0))
+    caller = Caller(served.address)
+
+    def keyed(times: int) -> pb.ModelInferRequest:
+        message = _busy(times)
+        message.parameters["kedge_key"].string_param = "user"
+        return message
+
+    running = caller.future(_busy(3000))
+    waiting = caller.future(keyed(1))
+    time.sleep(0.1)  # as above: so that it waits in the queue
+    waiting.cancel()
+    running.result()
+    caller.infer(keyed(1))
+    eventually(lambda: answered(served, slice(1)) >= 2)
+    assert evidence(served, Arm.CANARY).units == 2
+
+
 @pytest.mark.parametrize(("bound", "slow"), [(1, True), (0, False), (10**15, False), (None, False)])
 def test_slow_is_what_ran_longer_than_the_route_allows(
     listen: Callable[..., Served], bound: int | None, slow: bool
@@ -279,6 +300,7 @@ def test_slow_is_what_ran_longer_than_the_route_allows(
     eventually(lambda: answered(served) == 5)
     found = both(served)
     assert found.units == 4
+    assert found.judged == (4 if bound else 0)
     assert events(found) == ({"slow": (4, 4)} if slow else {})
 
 
@@ -292,21 +314,77 @@ def test_the_bound_is_that_of_the_size_of_the_batch(listen: Callable[..., Served
         caller.infer(ask(*[GOOD] * rows))
     eventually(lambda: answered(served) == 6)
     assert events(evidence(served, Arm.CANARY)) == {"slow": (2, 2)}
+    assert (evidence(served, Arm.CANARY).judged, evidence(served, Arm.CANARY).ran) == (2, 6)
 
 
-def test_old_epochs_are_added_up_with_their_evidence(listen: Callable[..., Served]) -> None:
+def test_only_a_first_request_that_ran_is_judged(listen: Callable[..., Served]) -> None:
+    served = listen()
+    bounds = [0] * BATCH_SIZE_BUCKETS
+    bounds[0] = 10**15
+    pair(served, 1.0, slow_ns=tuple(bounds))
+    caller = Caller(served.address)
+    for key, sizes in {"small": (1, 3, 1), "large": (3, 1)}.items():
+        for rows in sizes:
+            caller.infer(ask(*[GOOD] * rows, key=key))
+    caller.refusal(request("root"))
+    eventually(lambda: answered(served) == 6)
+    found = evidence(served, Arm.CANARY)
+    assert (found.units, found.ran, found.judged) == (3, 2, 1)
+
+
+def test_epochs_before_the_newest_are_added_up_with_their_evidence(listen: Callable[..., Served]) -> None:
     served = listen()
     one, two = pair(served)
     caller = Caller(served.address)
-    epochs = limits.CLOSED_EPOCHS + 4
+    epochs = 60
     for epoch in range(1, epochs + 1):
         served.publish(split(one, two, 1.0, epoch=epoch + 1))
         caller.infer(ask(GOOD))
         eventually(lambda epoch=epoch: answered(served) == epoch)  # type: ignore[misc]
-    served.publish(only(two, epoch=epochs + 2))
-    found = evidence(served, Arm.CANARY, cells.FOLDED)
-    assert found.units >= 1
-    assert evidence(served, Arm.CANARY).units == epochs
+        assert evidence(served, Arm.CANARY, epoch + 1).units == 1
+    served.publish(split(one, two, 1.0, epoch=epochs + 2))
+    taken = served.snapshot()
+    kept = cells.decode(taken)
+    assert len(kept) <= limits.CELLS
+    (size,) = {len(cell.counts) + len(cell.evidence) for cell in kept.values()}
+    assert len(taken) <= limits.CELLS * (size + 128)
+    assert evidence(served, Arm.CANARY, cells.FOLDED).units >= epochs - 1
+    assert evidence(served, Arm.CANARY).units == answered(served) == epochs
+
+
+def test_an_epoch_in_force_stays_apart_while_other_routes_change(listen: Callable[..., Served]) -> None:
+    served = listen()
+    one, two = pair(served, 1.0)
+    other = served.load(bundles.Recipe(models.add(), "add"))
+    caller = Caller(served.address)
+    for change in range(1, 12):
+        caller.infer(ask(GOOD))
+        eventually(lambda change=change: answered(served) == change)  # type: ignore[misc]
+        served.publish(split(one, two, 1.0), only(other, epoch=change))
+        assert evidence(served, Arm.CANARY, 1).units == change
+
+
+def test_what_a_forgotten_bundle_counted_is_gone_once_it_is_retired(listen: Callable[..., Served]) -> None:
+    served = listen()
+    one, two = pair(served, 1.0)
+    caller = Caller(served.address)
+    caller.infer(ask(GOOD))
+    caller.infer(ask(GOOD, version=one.version))
+    eventually(lambda: answered(served) == 2)
+    served.publish(only(one, epoch=2))
+    served.plane.forget(two.bundle)
+    assert {bundle for bundle, *_ in cells.decode(served.snapshot())} == {one.bundle, two.bundle}
+    served.plane.retire(two, 10.0)
+    assert {bundle for bundle, *_ in cells.decode(served.snapshot())} == {one.bundle}
+    # It comes again, and counts from nothing.
+    again = served.plane.load(served.bundle(two.bundle).directory, LoadOptions())
+    served.publish(only(again, epoch=3))
+    caller.infer(ask(GOOD))
+    eventually(lambda: answered(served) == 2)
+    served.publish(only(one, epoch=4))
+    served.plane.retire(again, 10.0)
+    served.plane.forget(two.bundle)
+    assert answered(served) == 1
 
 
 def test_suspects_are_finite_rows_without_a_finite_prediction(listen: Callable[..., Served]) -> None:
@@ -315,13 +393,16 @@ def test_suspects_are_finite_rows_without_a_finite_prediction(listen: Callable[.
     caller = Caller(served.address)
     caller.infer(ask(GOOD, -1.0, float("nan"), HIGH, float("-inf"), -2.0))
     caller.infer(ask(-3.0, version="1"))
-    eventually(lambda: len(served.plane.suspects(one)) == 3)
-    rows = served.plane.suspects(one)
+    rows: list[Any] = []
+    eventually(lambda: (rows.extend(served.plane.suspects(one)), len(rows) == 3)[1])
     assert [row["x"].tolist() for row in rows] == [[[-1.0]], [[-2.0]], [[-3.0]]]
     assert not np.isfinite(served.plane.run(one, rows[0])["probabilities"]).any()
     caller.infer(ask(*[-4.0] * 100))
     eventually(lambda: answered(served) == 3)
     assert len(served.plane.suspects(one)) == limits.SUSPECTS
+    assert served.plane.suspects(one) == (), "whoever takes them makes room"
+    caller.infer(ask(-5.0, version="1"))
+    eventually(lambda: len(served.plane.suspects(one)) == 1)
 
 
 def test_a_route_that_cannot_be_compared_by_is_refused(listen: Callable[..., Served]) -> None:

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from kedge_testing.serving import Caller, eventually
 
-from kedge.monitor.outcomes.database import OutcomesError
+from kedge.monitor.outcomes.file import OutcomesError
 from kedge.plane.cold import outcomes as calls
 from kedge.proto import outcomes as pb
 

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from kedge_testing import bundles, models
 from kedge_testing.serving import SERVICE, request
 
+from kedge import load
+from kedge.client.calls import UnreachableError
 from kedge.errors import PlaneError
 from kedge.plane.contract import Tls
 
@@ -106,3 +108,23 @@ def test_certificates_that_are_none_are_refused(listen, make_plane, kernel) -> N
             plane.start("127.0.0.1:0")
     finally:
         plane.stop()
+
+
+def test_the_load_generator_checks_who_answers_and_says_who_it_is(listen) -> None:
+    pytest.importorskip("kedge._load", reason="this build has no load generator")
+    authority, other = Authority(), Authority()
+    served = listen(tls=Tls(*authority.issue(), client_ca=authority.pem))
+    served.serve(bundles.Recipe(models.plus(1), "plus"))
+    messages = [request("plus", ("x", "FP32", np.zeros((1, 1), np.float32))).SerializeToString()]
+    plan = load.Plan(closed=4, requests=200, connections=2)
+    named = f"localhost:{served.address.rpartition(':')[2]}"
+    report = load.run(named, messages, plan, security=load.Security(authority.pem, *authority.issue()))
+    assert report.statuses == {"OK": 200}
+    for address, security, why in (
+        (named, load.Security(other.pem, *authority.issue()), "certificate"),
+        (served.address, load.Security(authority.pem, *authority.issue()), "mismatch"),  # it is for a name
+        (named, load.Security(authority.pem), "connection"),
+        (named, None, "connection"),
+    ):
+        with pytest.raises(UnreachableError, match=why):
+            load.run(address, messages, plan, security=security)

@@ -1,6 +1,6 @@
 """The snapshot of a plane: the counts of every (bundle, arm, epoch), in one container.
 
-Format, version 2, little-endian: magic ``KDGP``, uint16 version, uint16 zero, uint32 number of cells; then for each
+Format, version 3, little-endian: magic ``KDGP``, uint16 version, uint16 zero, uint32 number of cells; then for each
 cell, sorted: bundle id (32 bytes), uint8 arm, 7 zero bytes, uint64 epoch, uint64 size of the kernel's snapshot, uint64
 size of the evidence, and both.
 """
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAGIC: Final = b"KDGP"
-VERSION: Final = 2
+VERSION: Final = 3
 FOLDED: Final = 0
-"""Epoch under which epochs closed long ago are added up; routes count theirs from 1."""
+"""Epoch under which all but the newest of a bundle and arm are added up; routes count theirs from 1. An epoch with
+requests under way stays apart until they are answered."""
 _HEADER: Final = struct.Struct("<4sHHI")
 _CELL: Final = struct.Struct("<32sB7sQQQ")
 
@@ -37,13 +38,13 @@ class Cell:
         evidence: for `kedge.plane.evidence.Evidence.parse`; empty where nothing was counted.
     """
 
-    counts: bytes
-    evidence: bytes = b""
+    counts: bytes | memoryview
+    evidence: bytes | memoryview = b""
 
 
 def encode(cells: Mapping[CellKey, Cell]) -> bytes:
     """The container of these cells; equal cells give equal bytes."""
-    parts = [_HEADER.pack(MAGIC, VERSION, 0, len(cells))]
+    parts: list[bytes | memoryview] = [_HEADER.pack(MAGIC, VERSION, 0, len(cells))]
     for (bundle, arm, epoch), cell in sorted(cells.items(), key=lambda item: item[0]):
         sizes = len(cell.counts), len(cell.evidence)
         parts += (_CELL.pack(bytes.fromhex(bundle), arm, bytes(7), epoch, *sizes), cell.counts, cell.evidence)
@@ -51,7 +52,7 @@ def encode(cells: Mapping[CellKey, Cell]) -> bytes:
 
 
 def decode(data: bytes) -> dict[CellKey, Cell]:
-    """The cells of a container.
+    """The cells of a container, as views of it: a cell of latencies is large, and looked at each second.
 
     Raises:
         SnapshotError: the bytes are damaged, cut short, or of another version.
@@ -64,6 +65,7 @@ def decode(data: bytes) -> dict[CellKey, Cell]:
     if version != VERSION:
         raise SnapshotError(f"plane snapshot: version {version}, this program reads {VERSION}")
     cells: dict[CellKey, Cell] = {}
+    view = memoryview(data)
     at = _HEADER.size
     for _ in range(count):
         if len(data) - at < _CELL.size:
@@ -77,7 +79,7 @@ def decode(data: bytes) -> dict[CellKey, Cell]:
         key = (bundle.hex(), Arm(arm), epoch)
         if key in cells:
             raise SnapshotError(f"plane snapshot: cell {len(cells)} of {count} appears twice")
-        cells[key] = Cell(data[at : at + counts], data[at + counts : at + counts + evidence])
+        cells[key] = Cell(view[at : at + counts], view[at + counts : at + counts + evidence])
         at += counts + evidence
     if at != len(data):
         raise SnapshotError(f"plane snapshot: {len(data) - at} bytes after the last cell")

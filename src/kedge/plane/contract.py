@@ -262,6 +262,12 @@ class DataPlane(Protocol):
     def snapshot(self) -> bytes:
         """Counts of every (bundle, arm, epoch), as versioned bytes: see `kedge.plane.cells`."""
 
+    def forget(self, bundle: str) -> None:
+        """Drop the counts of a bundle that was deleted: now, or once it is retired.
+
+        A bundle that is loaded again before that keeps them.
+        """
+
     def confide(self, handle: Handle, threshold: float) -> None:
         """Use another conformal threshold for a bundle than its calibration gave: adaptive alpha moves it.
 
@@ -274,7 +280,11 @@ class DataPlane(Protocol):
         """
 
     def suspects(self, handle: Handle) -> Sequence[Mapping[str, NDArray[Any]]]:
-        """Input rows, all of them finite, whose prediction was not: the first `limits.SUSPECTS` since the load."""
+        """Input rows, all of them finite, whose prediction was not: the first `limits.SUSPECTS` since the last call.
+
+        Whoever judges them makes room by asking, or rows that are finite and still no model's fault would keep out
+        those that are.
+        """
 
     def reservoir(self, handle: Handle) -> Sequence[Mapping[str, NDArray[Any]]]:
         """A bounded uniform sample of recent requests' input rows, each a mapping of tensor name to one row."""

@@ -9,7 +9,9 @@ period:
 - `units`: its first request was answered;
 - `first_events[kind]`: its first event of that kind, whichever request brought it: for tests of event against event;
 - `request_events[kind]`: its first request was such an event: at most `units`, for rates;
-- `first_scores`: slot of the score of the first row of its first request, where that was answered OK.
+- `first_scores`: slot of the score of the first row of its first request, where that was answered OK;
+- `judged`: its first request ran in a batch of a size that `contract.Route.slow_ns` has a line for, so that it was slow
+  or was not. Of `ran` others nothing is known: slow runs are `request_events` of `judged`, never of `units`.
 
 A request is an event of every kind that fits:
 
@@ -17,7 +19,7 @@ A request is an event of every kind that fits:
 - ``timeouts``: DEADLINE_EXCEEDED; ``refusals``: INVALID_ARGUMENT; CANCELLED and UNAUTHENTICATED count as nothing at
   all, not even as a unit;
 - ``invalid``: the prediction of one of its rows is not finite, or a probability is outside [0, 1];
-- ``slow``: the run of its batch took longer than `contract.Route.slow_ns` says for its size.
+- ``slow``: the run of its batch took longer than `contract.Route.slow_ns` says for its size, if it says anything.
 
 The score is that of class 1 where there are two classes, else of class 0 or the predicted value: the slots are those
 of `Layout.scores` at that index; a bundle without it counts no scores.
@@ -65,8 +67,9 @@ LIVE_NS: Final = OFFERED + 5
 SHADOW_NS: Final = OFFERED + 6
 AGREEMENT: Final = slice(SHADOW_NS + 1, SHADOW_NS + 1 + AGREEMENT_CLASSES**2)
 DIFFERENCES: Final = slice(AGREEMENT.stop, AGREEMENT.stop + DIFFERENCE_BINS)
-WORDS: Final = DIFFERENCES.stop
-"""Words of the block: 195."""
+JUDGED: Final = DIFFERENCES.stop
+WORDS: Final = JUDGED + 1
+"""Words of the block: 196."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +78,7 @@ class Evidence:
 
     Attributes:
         words: [WORDS] int64: units; first events, 5; first-request events, 5; score slots, 32; offered, dropped,
-            failed, compared, disagreed, live_ns, shadow_ns; agreement, 81; differences, 64.
+            failed, compared, disagreed, live_ns, shadow_ns; agreement, 81; differences, 64; judged.
     """
 
     words: NDArray[np.int64]
@@ -86,7 +89,7 @@ class Evidence:
         return cls(np.zeros(WORDS, dtype=np.int64))
 
     @classmethod
-    def parse(cls, data: bytes) -> Evidence:
+    def parse(cls, data: bytes | memoryview) -> Evidence:
         """Read `to_bytes` back; no bytes are nothing counted. Raises `SnapshotError` for another number of words."""
         if not data:
             return cls.empty()
@@ -121,6 +124,16 @@ class Evidence:
     def request_events(self, kind: Kind) -> int:
         """Units whose first request was an event of a kind; at most `units`."""
         return int(self.words[REQUEST][KINDS.index(kind)])
+
+    @property
+    def ran(self) -> int:
+        """Units whose first request was answered OK, and so ran."""
+        return self.units - sum(self.request_events(kind) for kind in ("errors", "timeouts", "refusals"))
+
+    @property
+    def judged(self) -> int:
+        """Units whose first request ran in a batch of a size with a line; at most `ran`."""
+        return int(self.words[JUDGED])
 
     @property
     def first_scores(self) -> NDArray[np.int64]:

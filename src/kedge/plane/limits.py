@@ -38,8 +38,8 @@ RESERVOIR_ROWS: Final = 4096
 """Rows kept a bundle for replay and advice."""
 RESERVOIR_BYTES: Final = 64 * 1024 * 1024
 """Bytes kept a bundle for the same: rows that are images."""
-CLOSED_EPOCHS: Final = 8
-"""Closed epochs of a bundle and arm that are kept apart; older ones are added up under epoch 0."""
+CELLS: Final = 2
+"""Cells kept of a bundle and arm: of its newest epoch, and of the sum of all before; rollouts make an epoch a step."""
 SUSPECTS: Final = 16
 """Rows kept a bundle whose inputs were finite and whose prediction was not: a model that fails on every row."""
 SHADOW_REQUESTS: Final = 1024

@@ -11,7 +11,7 @@ Layout 1, little-endian, as base64url without padding (RFC 4648 section 5), at m
         22      2  shard
         24      6  sequence of this boot and shard
         30      4  Unix seconds of the prediction
-        34      2  slice id
+        34      2  slice id, of `kedge.bundle.slices`; 0 for none
         36      3  bits 0-3 arm, bits 4-23 the low 20 bits of the sticky key's hash; without a key
                    0, or bits that the rows of one request share
         39      1  low 4 bits kind (0 none, 1 value, 2 class), high 4 bits n, the probabilities that follow
@@ -111,7 +111,7 @@ class Sealed:
         shard: 16 bits; with boot and sequence it makes the token unique.
         sequence: number of the prediction; its low 48 bits are kept.
         seconds: since 1970, 32 bits.
-        slice: id of the slice, 16 bits.
+        slice: id of its slices, 16 bits; see `kedge.bundle.slices`.
         arm: `kedge.plane.contract.Arm`, below 16.
         key_bits: low 20 bits of the sticky key's hash, 0 without a key.
         predicted: what.

@@ -31,9 +31,10 @@ def test_every_word_has_one_meaning() -> None:
         found.shadow_ns,
         *found.agreement.ravel().tolist(),
         *found.differences.tolist(),
+        found.judged,
     ]
     assert named == list(range(WORDS))
-    assert WORDS == 195
+    assert WORDS == 196
     assert found.agreement.shape == (ev.AGREEMENT_CLASSES, ev.AGREEMENT_CLASSES)
 
 
@@ -55,7 +56,7 @@ def test_bytes_read_back_and_no_bytes_are_nothing() -> None:
 
 
 def test_another_number_of_words_is_refused() -> None:
-    with pytest.raises(SnapshotError, match="1552 bytes, expected 1560"):
+    with pytest.raises(SnapshotError, match="1560 bytes, expected 1568"):
         Evidence.parse(bytes(8 * (WORDS - 1)))
 
 

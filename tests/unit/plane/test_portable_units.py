@@ -16,6 +16,7 @@ from kedge.plane.siphash import siphash24
 def test_a_unit_is_first_once_for_each_counter() -> None:
     units = UnitFilter()
     one, other = Keyed(5, 12345), Keyed(5, 12346)
+    units.enter(5)
     assert [units.is_first(one, counter) for counter in (0, 1, 0, 1)] == [True, True, False, False]
     assert units.is_first(other, 0)
     assert all(units.is_first(None, 0) for _ in range(3))
@@ -23,6 +24,7 @@ def test_a_unit_is_first_once_for_each_counter() -> None:
 
 def test_places_are_told_apart_by_their_low_bits() -> None:
     units = UnitFilter()
+    units.enter(0)
     assert units.is_first(Keyed(0, FILTER_BITS - 1), 0)
     assert not units.is_first(Keyed(0, 7 * FILTER_BITS + FILTER_BITS - 1), 0)
     assert units.is_first(Keyed(0, FILTER_BITS), 0)
@@ -30,15 +32,23 @@ def test_places_are_told_apart_by_their_low_bits() -> None:
 
 def test_a_new_period_forgets_and_an_old_one_counts_no_more() -> None:
     units = UnitFilter()
+    units.enter(8)
     assert units.is_first(Keyed(8, 1), 0)
+    units.enter(9)
     assert units.is_first(Keyed(9, 1), 0)
     assert not units.is_first(Keyed(9, 1), 0)
+    units.enter(8)  # read its clock just before the boundary
     assert not units.is_first(Keyed(8, 2), 0)
     assert not units.is_first(Keyed(8, 2), 1 + KINDS.index("errors"))
+    assert not units.is_first(Keyed(9, 1), 0)
+    units.enter(3)  # a clock that was set back
+    assert units.is_first(Keyed(3, 1), 0)
+    assert not units.is_first(Keyed(9, 2), 0), "answered late"
 
 
 def test_few_of_ten_thousand_keys_share_a_bit() -> None:
     units = UnitFilter()
+    units.enter(0)
     route = Route("m", 1, (ArmRoute(Handle("a" * 64, "m", "1", 1), Arm.LIVE, 1.0),), salt=bytes(range(16)))
     firsts = sum(units.is_first(keyed(route, f"user-{number}", 0.0), 0) for number in range(10_000))
     # 10,000 balls in 2**20 bins: 47.5 collide on average, 7 is a standard deviation
@@ -81,5 +91,16 @@ def test_slow_is_over_the_bound_of_the_size_of_the_batch() -> None:
     bounds[0], bounds[2] = 1000, 5000
     trial = Trial(UnitFilter(), tuple(bounds))
     asked = [(1000, 1), (1001, 1), (10**9, 2), (5000, 3), (5001, 4), (10**9, 5), (10**9, 0)]
-    assert [trial.is_slow(*one) for one in asked] == [False, True, False, False, True, False, False]
-    assert not Trial(UnitFilter(), ()).is_slow(10**12, 1)
+    assert [0 < trial.line(rows) < took for took, rows in asked] == [False, True, False, False, True, False, False]
+    assert [trial.line(rows) for _, rows in asked] == [1000, 1000, 0, 5000, 5000, 0, 0]
+    assert Trial(UnitFilter(), ()).line(1) == 0
+
+
+def test_only_first_requests_are_judged_and_only_where_they_can_be() -> None:
+    trial, words = Trial(UnitFilter(), ()), np.zeros(WORDS, dtype=np.int64)
+    trial.units.enter(1)
+    for judged in (True, False):
+        trial.count(words, Keyed(1, 5), judged=judged)  # the second is of the same unit
+        trial.count(words, None, judged=judged)
+    trial.count_failure(words, None, Code.INTERNAL.value)
+    assert (Evidence(words).units, Evidence(words).ran, Evidence(words).judged) == (4, 3, 2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kedge.errors import Code, RequestError
 from kedge.plane.portable import strings
 from kedge.plane.portable.predictions import are_of
-from kedge.plane.portable.seal import PREDICTION_ID, predicted_rows
+from kedge.plane.portable.seal import PREDICTION_ID
 from kedge.plane.text import quoted
 
 if TYPE_CHECKING:
@@ -53,13 +53,19 @@ def compose(
     by_name = names is not None and PREDICTION_ID.name in names
     sealed = (by_name or rows == 1) and not sealing.why_not(model)
     predictions = _predictions(model, outputs, rows) if (sealed or confident) and rows else None
-    ids = sealing.seal(target, unit, predicted_rows(model, predictions, outputs, rows)) if sealed else []
+    ids = []
+    if sealed:
+        slices = model.slicer.ids(tensors.arrays, rows)
+        ids = sealing.seal(target, unit, predictions, outputs, rows, slices=slices)
     carried: Carried = []
-    for name in known if names is None else names:
-        if name == PREDICTION_ID.name and by_name:
-            carried.append((PREDICTION_ID, strings.text_array(ids)))
-        else:
-            carried.append((known[name], outputs[known[name].position]))
+    if names is None:
+        carried += zip(known.values(), outputs, strict=True)
+    else:
+        for name in names:
+            if name == PREDICTION_ID.name:
+                carried.append((PREDICTION_ID, strings.text_array(ids)))
+            else:
+                carried.append((known[name], outputs[known[name].position]))
     if confident:
         carried += _confidence(model, predictions, outputs, rows)
     return carried, ids[0] if rows == 1 and ids else None

@@ -9,7 +9,6 @@ import numpy as np
 
 from kedge.errors import KernelError
 from kedge.kernel.snapshot import Counts
-from kedge.plane import limits
 from kedge.plane.cells import FOLDED, Cell, CellKey
 from kedge.plane.evidence import WORDS, Evidence
 from kedge.plane.portable.predictions import are_of
@@ -53,21 +52,27 @@ class Cells:
         }
 
     def fold(self, open_epochs: set[CellKey]) -> None:
-        """Add up, under epoch 0, what was counted in epochs closed long ago.
+        """Add up, under epoch 0, what was counted in epochs that are closed.
 
         Args:
             open_epochs: cells that requests may still be counted in.
         """
-        closed: dict[tuple[str, Arm], list[int]] = {}
+        newest: dict[tuple[str, Arm], int] = {}
         for bundle, arm, epoch in self._cells:
-            if epoch != FOLDED and (bundle, arm, epoch) not in open_epochs:
-                closed.setdefault((bundle, arm), []).append(epoch)
-        for (bundle, arm), epochs in closed.items():
-            for epoch in sorted(epochs)[: -limits.CLOSED_EPOCHS]:
-                sketch, words = self._cells.pop((bundle, arm, epoch))
-                total, all_words = self.of((bundle, arm, FOLDED), sketch.layout)
-                total.merge(Counts.parse(sketch.snapshot(), sketch.layout))
-                all_words += words
+            newest[bundle, arm] = max(epoch, newest.get((bundle, arm), FOLDED))
+        for key in tuple(self._cells):
+            bundle, arm, epoch = key
+            if epoch in (FOLDED, newest[bundle, arm]) or key in open_epochs:
+                continue
+            sketch, words = self._cells.pop(key)
+            total, all_words = self.of((bundle, arm, FOLDED), sketch.layout)
+            total.merge(Counts.parse(sketch.snapshot(), sketch.layout))
+            all_words += words
+
+    def forget(self, bundle: str) -> None:
+        """Drop what a bundle counted."""
+        for key in [key for key in self._cells if key[0] == bundle]:
+            del self._cells[key]
 
 
 def count_rows(

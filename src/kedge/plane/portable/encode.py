@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
     from kedge.plane.contract import Arm, Handle
     from kedge.plane.portable.signature import Tensor
 
+RAW_INPUT_CONTENTS: Final = b"\x3a"
+"""Tag of field 7 of a request, length-delimited."""
 _RAW_OUTPUT_CONTENTS: Final = b"\x32"
 """Tag of field 6, length-delimited: appending it by hand spares a copy of the data into a message."""
+_INFER_RESPONSE: Final = b"\x12"
+"""The same of field 2 of a stream's reply."""
 _PARAMETERS: Final = b"\x22"
 _STRING_PARAM: Final = b"\x1a"
 _MAP_KEY: Final = b"\x0a"
@@ -46,29 +51,28 @@ def constant_part(handle: Handle, arm: Arm) -> bytes:
 
 def response(
     constant: bytes,
-    request: pb.ModelInferRequest,
+    request_id: str,
     tensors: Sequence[tuple[Tensor, NDArray[Any]]],
     *,
     raw: bool,
+    final: bool = False,
     prediction_id: str | None = None,
 ) -> bytes:
     """The serialized answer.
 
     Args:
         constant: `constant_part` of whoever answered. Messages concatenate: protobuf merges what follows into it.
-        request: whose id is echoed.
+        request_id: is echoed.
         tensors: what it carries, in order.
         raw: the request came in raw form.
+        final: mark it as the last answer of its request.
         prediction_id: of its one row, or None.
     """
     parts = [constant]
-    if request.id:
-        parts.append(pb.ModelInferResponse(id=request.id).SerializeToString())
+    if request_id:
+        parts.append(pb.ModelInferResponse(id=request_id).SerializeToString())
     if raw or any(tensor.dtype.contents is None for tensor, _ in tensors):
-        parts.append(_described(tuple([tensor for tensor, _ in tensors]), tuple([array.shape for _, array in tensors])))
-        for tensor, array in tensors:
-            data = _raw(tensor, array)
-            parts += (_RAW_OUTPUT_CONTENTS, _varint(len(data)), data)
+        _add_raw(parts, tensors)
     else:
         answer = pb.ModelInferResponse()
         for tensor, array in tensors:
@@ -76,19 +80,46 @@ def response(
             _typed(tensor, array, described.contents)
         parts.append(answer.SerializeToString())
     if prediction_id is not None:
-        parts.append(_text_parameter(b"kedge_prediction_id", prediction_id.encode()))
-    if request.parameters and "triton_enable_empty_final_response" in request.parameters:
+        parts += (_prediction_id_head(len(prediction_id)), prediction_id.encode())
+    if final:
         parts.append(_FINAL)
     return b"".join(parts)
 
 
+def in_stream(answer: bytes) -> bytes:
+    """The serialized reply of a stream that carries this answer."""
+    return _field(_INFER_RESPONSE, answer)
+
+
+def _add_raw(parts: list[bytes], tensors: Sequence[tuple[Tensor, NDArray[Any]]]) -> None:
+    heads = _heads(tuple([(tensor, array.shape) for tensor, array in tensors]))
+    for head, (tensor, array) in zip(heads, tensors, strict=True):
+        if tensor.dtype.size:
+            parts += (head, np.asarray(array, dtype=tensor.dtype.numpy).tobytes())
+        else:
+            data = strings.to_raw(array)
+            parts += (head, varint(len(data)), data)
+
+
 @lru_cache(maxsize=1024)
-def _described(tensors: tuple[Tensor, ...], shapes: tuple[tuple[int, ...], ...]) -> bytes:
-    """The serialized descriptions of raw outputs; most answers of a model have one of few shapes."""
+def _heads(tensors: tuple[tuple[Tensor, tuple[int, ...]], ...]) -> tuple[bytes, ...]:
+    """What precedes the raw data of each of these outputs: descriptions of all before the first, tag and length.
+
+    Most answers of a model have one of few shapes. A BYTES tensor's length is not known from its shape.
+    """
     answer = pb.ModelInferResponse()
-    for tensor, shape in zip(tensors, shapes, strict=True):
+    heads: list[bytes] = []
+    for tensor, shape in tensors:
         answer.outputs.add(name=tensor.name, datatype=tensor.dtype.name, shape=shape)
-    return answer.SerializeToString()
+        size = varint(math.prod(shape) * tensor.dtype.size) if tensor.dtype.size else b""
+        heads.append(_RAW_OUTPUT_CONTENTS + size)
+    return (answer.SerializeToString() + heads[0], *heads[1:]) if heads else ()
+
+
+@lru_cache(maxsize=128)
+def _prediction_id_head(length: int) -> bytes:
+    """What precedes a prediction id of so many characters, as an entry of `parameters`, which ends with it."""
+    return _text_parameter(b"kedge_prediction_id", bytes(length))[:-length]
 
 
 def _text_parameter(name: bytes, text: bytes) -> bytes:
@@ -98,10 +129,10 @@ def _text_parameter(name: bytes, text: bytes) -> bytes:
 
 
 def _field(tag: bytes, data: bytes) -> bytes:
-    return tag + _varint(len(data)) + data
+    return tag + varint(len(data)) + data
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
     """Protobuf's variable-length integer."""
     if value < 0x80:
         return bytes((value,))
@@ -111,12 +142,6 @@ def _varint(value: int) -> bytes:
         value >>= 7
     groups.append(value)
     return bytes(groups)
-
-
-def _raw(tensor: Tensor, array: NDArray[Any]) -> bytes:
-    if not tensor.dtype.size:
-        return strings.to_raw(array)
-    return np.asarray(array, dtype=tensor.dtype.numpy).tobytes()
 
 
 def _typed(tensor: Tensor, array: NDArray[Any], contents: pb.InferTensorContents) -> None:

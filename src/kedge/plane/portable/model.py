@@ -19,6 +19,7 @@ from kedge.plane.portable import confidence
 from kedge.plane.portable.confidence import Calibration
 from kedge.plane.portable.session import RunError, Session, from_runtime, to_runtime
 from kedge.plane.portable.signature import Signature
+from kedge.plane.portable.slicer import Slicer
 from kedge.plane.portable.watch import Suspects, Watch
 from kedge.plane.replay import replay
 from kedge.plane.reservoir import Reservoir
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _MEASURED_RUNS: Final = 30
 _ATTEMPTS: Final = 10
 _WINDOW: Final = 32
+_LATE_RUN_NS: Final = 4 * limits.INLINE_RUN_NS
 _LONG_RUN_NS: Final = 20_000_000
 _numbers = itertools.count(1)
 
@@ -46,12 +48,14 @@ class Model:
         signature: what requests must look like.
         session: runs it.
         watch: what of its inputs and outputs is counted.
+        slicer: which slice a row is in.
         reservoir: a sample of the rows it was asked about.
         suspects: rows on which it failed without an error.
         calibration: how sure its predictions are; None where `no_confidence` says why that cannot be told.
         max_batch, max_queue, delay_us: of the bundle's serving config.
         instances: runs at a time.
         inline_rows: batches up to this many rows run on the serving thread; 0 for none.
+        timed: the CPU time of inline runs is to be read.
         active: requests under way; touched by the serving thread alone.
         published: it has been in a route table.
         unwatchable: its outputs are not what its bundle says.
@@ -65,6 +69,7 @@ class Model:
         threads = options.intra_op_threads or serving.execution.intra_op_threads
         self.session = Session(bundle.model_path, self.signature, serving.execution.providers, threads)
         self.watch = Watch.of(bundle)
+        self.slicer = Slicer(bundle)
         self.reservoir = Reservoir(limits.RESERVOIR_ROWS, limits.RESERVOIR_BYTES)
         self.suspects = Suspects(self.signature)
         self.calibration = Calibration.of(bundle)
@@ -74,6 +79,7 @@ class Model:
         self.delay_us = serving.batching.max_queue_delay_us if self.signature.batchable else 0
         self.instances = serving.execution.instances
         self.inline_rows = 0
+        self.timed = False
         self.active = 0
         self.published = False
         self.unwatchable = False
@@ -106,21 +112,30 @@ class Model:
         with self._lock:
             self._outside -= 1
 
-    def note_inline(self, nanoseconds: int) -> None:
-        """Note the CPU time of an inline run; a model that is slower than it was at load moves to its own threads.
+    def note_inline(self, nanoseconds: int, busy: int | None) -> None:
+        """Note the time of an inline run; a model that is slower than it was at load moves to its own threads.
 
         On a busy machine a run takes several times as long as at load, and the clock of a virtual machine counts what
         its host took away; a run in a thread would then be slower still. So most of a window's runs must be well over
-        the bound, or several far over it.
+        the bound, or several far over it. CPU time is read from the first run on that took long by the clock.
+
+        Args:
+            nanoseconds: it took.
+            busy: of them on the CPU; None where that was not read.
         """
+        if busy is None:
+            if nanoseconds <= _LATE_RUN_NS:
+                return
+            self.timed, busy = True, nanoseconds
         self._inline_runs += 1
-        self._inline_over += nanoseconds > 4 * limits.INLINE_RUN_NS
-        self._inline_long += nanoseconds > _LONG_RUN_NS
+        self._inline_over += busy > _LATE_RUN_NS
+        self._inline_long += busy > _LONG_RUN_NS
         if self._inline_long >= _WINDOW // 8 or self._inline_over > _WINDOW // 2:
             if self.bundle.serving.execution.mode == "auto":
                 self.inline_rows = 0
         elif self._inline_runs >= _WINDOW:
             self._inline_runs = self._inline_over = self._inline_long = 0
+            self.timed = False
 
     def run(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run off the request path: arrays by input name, BYTES as object arrays of `bytes`.

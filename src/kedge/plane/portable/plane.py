@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import gc
 import math
 import threading
 import time
 from concurrent.futures import CancelledError
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from kedge.bundle.contents import Bundle
 from kedge.errors import BundleError, ModelLoadError, PlaneError
 from kedge.plane import cells
 from kedge.plane.contract import CallStatus, Limits, PublishReport
+from kedge.plane.portable import memory, route, seal
 from kedge.plane.portable import model as models
-from kedge.plane.portable import route, seal
 from kedge.plane.portable.cold_calls import ColdCalls
 from kedge.plane.portable.pipeline import Pipeline
 from kedge.plane.portable.server import Methods, Server
+from kedge.plane.portable.serving import ServingThread
 from kedge.plane.routes import handles
 from kedge.plane.text import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from kedge.kernel.contract import Kernel
     from kedge.plane.contract import ColdCallback, Handle, LoadOptions, RouteTable, Tls, Tokens
     from kedge.plane.portable.model import Model
-    from kedge.plane.portable.shadow import Sent
+    from kedge.plane.portable.shadow import Shadows
 
-_T = TypeVar("_T")
 _DRAINING: Final = CallStatus(14, "the server is draining; ask another one")
 
 
@@ -52,6 +51,7 @@ class PortablePlane:
         self._lock = threading.RLock()
         self._drain_lock = threading.Lock()
         self._counting = threading.Lock()
+        self._unwanted: set[str] = set()
         self._models: dict[int, Model] = {}
         self._loading: list[tuple[str, str]] = []
         self._unrouted: tuple[tuple[str, str], ...] = ()
@@ -62,11 +62,9 @@ class PortablePlane:
         self._server: Server | None = None
         self._drained: bool | None = None
         self._stopped = False
-        self._loop = asyncio.new_event_loop()
-        self._loop.set_exception_handler(_ignore_poller_race)
-        self._thread = threading.Thread(target=self._serve, name="kedge-serve", daemon=True)
-        self._thread.start()
-        self._pipeline = self._call(self._make_pipeline(kernel, clock))
+        self._serving = ServingThread()
+        # made there: it takes the running loop for its own
+        self._pipeline = self._serving.do(lambda: Pipeline(kernel, clock, lambda: self._unrouted))
 
     def configure(self, *, tls: Tls | None = None, limits: Limits | None = None, tokens: Tokens | None = None) -> None:
         """See `DataPlane.configure`. Raises `PlaneError` for limits given while serving."""
@@ -77,7 +75,7 @@ class PortablePlane:
                 self._limits = limits
             if tokens is not None:
                 seal.check(tokens)
-                self._call(self._seal(tokens))
+                self._serving.do(partial(self._pipeline.sealing.use, tokens))
             if tls is not None:
                 if self._server is not None and self._tls is None:
                     raise PlaneError("the plane serves without TLS; give certificates before it starts")
@@ -97,7 +95,7 @@ class PortablePlane:
         with self._lock:
             if self._stopped or self._server is not None:
                 raise PlaneError("the plane was stopped" if self._stopped else "the plane is started already")
-            return self._call(self._start(address))
+            return self._serving.call(self._start(address))
 
     def load(self, directory: Path, options: LoadOptions) -> Handle:
         """See `DataPlane.load`."""
@@ -116,6 +114,7 @@ class PortablePlane:
                     model.close()
                     raise ModelLoadError("the plane was stopped")
                 self._models[model.handle.key] = model
+                self._unwanted.discard(model.handle.bundle)
         finally:
             with self._lock:
                 self._loading.remove(name)
@@ -130,10 +129,10 @@ class PortablePlane:
         """See `DataPlane.publish`."""
         with self._lock:
             built = route.build(table, self._models, self._pipeline.table)
-            nanoseconds = self._call(self._publish(built))
+            nanoseconds = self._serving.do(partial(self._pipeline.publish, built))
             with self._counting:
                 open_cells = {shadow.cell for shadow in built.shadows()}
-                self._pipeline.observer.shadows.fold(open_cells, self._call(self._sent()))
+                self._shadows.fold(open_cells, self._serving.do(self._shadows.sent))
             for entry in built.entries.values():
                 for target in entry.versions.values():
                     target.model.published = True
@@ -162,19 +161,35 @@ class PortablePlane:
             if self._models.pop(handle.key, None) is None:
                 return 0
             self._list_unrouted()
-        before = _resident_bytes()
-        self._call(self._forget(model))
+        before = memory.resident_bytes()
+        self._serving.do(partial(self._pipeline.forget, model))
         model.close()
         del model
-        gc.collect()
-        _trim()
-        return max(0, before - _resident_bytes())
+        self._drop()
+        memory.give_back()
+        return max(0, before - memory.resident_bytes())
 
     def snapshot(self) -> bytes:
         """See `DataPlane.snapshot`."""
         with self._counting:
-            counts, sent = self._call(self._counts())
-            return cells.encode(counts | self._pipeline.observer.shadows.snapshot(sent))
+            counts, sent = self._serving.do(lambda: (self._pipeline.observer.snapshot(), self._shadows.sent()))
+            return cells.encode(counts | self._shadows.snapshot(sent))
+
+    def forget(self, bundle: str) -> None:
+        """See `DataPlane.forget`."""
+        with self._lock:
+            self._unwanted.add(bundle)
+        self._drop()
+
+    def _drop(self) -> None:
+        """Drop the counts of bundles that were forgotten and are loaded no more."""
+        with self._lock:
+            gone = set() if self._stopped else self._unwanted - {one.handle.bundle for one in self._models.values()}
+            self._unwanted -= gone
+            for bundle in gone:
+                self._serving.do(partial(self._pipeline.observer.forget, bundle))
+                with self._counting:
+                    self._shadows.forget(bundle, self._serving.do(self._shadows.sent))
 
     def confide(self, handle: Handle, threshold: float) -> None:
         """See `DataPlane.confide`."""
@@ -190,13 +205,13 @@ class PortablePlane:
     def suspects(self, handle: Handle) -> Sequence[Mapping[str, NDArray[Any]]]:
         """See `DataPlane.suspects`."""
         model = self._model(handle)
-        self._call(self._flush())
-        return model.suspects.rows()
+        self._serving.do(self._pipeline.observer.flush)
+        return model.suspects.take()
 
     def reservoir(self, handle: Handle) -> Sequence[Mapping[str, NDArray[Any]]]:
         """See `DataPlane.reservoir`."""
         model = self._model(handle)
-        self._call(self._flush())
+        self._serving.do(self._pipeline.observer.flush)
         return model.reservoir.rows()
 
     def reply(self, call: int, payload: bytes | None, last: bool, status: CallStatus | None = None) -> None:
@@ -209,7 +224,7 @@ class PortablePlane:
         with self._drain_lock:  # not the other one: `stop` must be able to cut a drain short
             if self._drained is None:
                 try:
-                    self._drained = self._call(self._drain(timeout, grace))
+                    self._drained = self._serving.call(self._drain(timeout, grace))
                 except (PlaneError, CancelledError):
                     self._drained = False
             return self._drained
@@ -221,31 +236,19 @@ class PortablePlane:
                 return
             self._stopped = True
             if self._server is not None:
-                self._call(self._server.stop(None))
+                self._serving.call(self._server.stop(None))
             if self._cold is not None:
                 self._cold.stop()
-            self._call(self._end_tasks())
-            self._pipeline.observer.shadows.join()
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+            self._serving.call(self._end_tasks())
+            self._shadows.join()
+            self._serving.stop()
             for model in self._models.values():
                 model.close()
             self._models.clear()
 
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-
-    def _call(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Run on the serving thread and wait."""
-        if self._loop.is_closed():
-            work.close()
-            raise PlaneError("the plane was stopped")
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    async def _make_pipeline(self, kernel: Kernel, clock: Callable[[], float]) -> Pipeline:
-        return Pipeline(kernel, clock, lambda: self._unrouted)
+    @property
+    def _shadows(self) -> Shadows:
+        return self._pipeline.observer.shadows
 
     def _list_unrouted(self) -> None:
         """Note what is loading, or loaded and never routed to, where the serving thread finds it without a lock."""
@@ -265,24 +268,6 @@ class PortablePlane:
         self._cold, self._server = cold, server
         return bound
 
-    async def _publish(self, table: route.Table) -> int:
-        return self._pipeline.publish(table)
-
-    async def _forget(self, model: Model) -> None:
-        self._pipeline.forget(model)
-
-    async def _counts(self) -> tuple[dict[cells.CellKey, cells.Cell], Sent]:
-        return self._pipeline.observer.snapshot(), self._pipeline.observer.shadows.sent()
-
-    async def _sent(self) -> Sent:
-        return self._pipeline.observer.shadows.sent()
-
-    async def _seal(self, tokens: Tokens) -> None:
-        self._pipeline.sealing.use(tokens)
-
-    async def _flush(self) -> None:
-        self._pipeline.observer.flush()
-
     async def _drain(self, timeout: float, grace: float) -> bool:
         pipeline, server, cold = self._pipeline, self._server, self._cold
         pipeline.leaving = True
@@ -290,9 +275,9 @@ class PortablePlane:
             return True
         await asyncio.sleep(grace)
         pipeline.drain()
-        end = self._loop.time() + timeout
+        end = time.monotonic() + timeout
         stopping = asyncio.ensure_future(server.stop(timeout))
-        while (pipeline.active or pipeline.streams) and self._loop.time() < end:
+        while (pipeline.active or pipeline.streams) and time.monotonic() < end:
             await asyncio.sleep(0.002)
         finished = not (pipeline.active or pipeline.streams)
         cold.end_all(_DRAINING)
@@ -300,7 +285,7 @@ class PortablePlane:
         return finished
 
     async def _end_tasks(self) -> None:
-        self._pipeline.observer.shadows.route(())
+        self._shadows.route(())
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
@@ -314,27 +299,3 @@ class PortablePlane:
                 f"version {quoted(handle.version)} of model {quoted(handle.model)} is not loaded, or was retired"
             )
         return model
-
-
-def _ignore_poller_race(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Other grpc.aio loops of this process read from the same wake-up socket; whoever comes second finds it empty."""
-    if not isinstance(context.get("exception"), BlockingIOError):
-        loop.default_exception_handler(context)
-
-
-def _resident_bytes() -> int:
-    """Resident memory of this process; 0 where the system does not say."""
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 0
-
-
-def _trim() -> None:
-    """Give freed memory back to the system, where the C library can."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

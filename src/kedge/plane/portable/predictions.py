@@ -43,12 +43,12 @@ def reader(prediction: Prediction, outputs: list[str]) -> Reader:
 
 
 def _column(values: NDArray[Any]) -> NDArray[Any]:
-    return values.reshape(values.shape[0], -1)[:, 0]
+    return values if values.ndim == 1 else values.reshape(values.shape[0], -1)[:, 0]
 
 
 def _probabilities(scores: NDArray[Any], *, logits: bool) -> NDArray[Any]:
     """[N, C] probabilities; a single score a row is that of the second of two classes."""
-    flat = scores.reshape(scores.shape[0], -1)
+    flat = scores if scores.ndim == 2 else scores.reshape(scores.shape[0], -1)
     if flat.shape[1] != 1:
         return _softmax(flat) if logits else flat
     if logits:
@@ -93,7 +93,10 @@ def _name(label: Any) -> str:
 
 def are_of(predictions: Predictions, rows: int | None) -> bool:
     """Are they of so many rows; of at least one for None."""
-    return all(part is None or (len(part) > 0 if rows is None else len(part) == rows) for part in predictions[:2])
+    classes, scores, _ = predictions
+    if rows is None:
+        return (classes is None or len(classes) > 0) and (scores is None or len(scores) > 0)
+    return (classes is None or len(classes) == rows) and (scores is None or len(scores) == rows)
 
 
 def invalid_rows(predictions: Predictions) -> NDArray[np.bool_] | None:

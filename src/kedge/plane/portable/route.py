@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 from kedge.errors import Code, RequestError
 from kedge.plane.contract import Arm, Handle, Route, RouteTable
 from kedge.plane.portable.encode import constant_part
+from kedge.plane.portable.sealer import siphash24
 from kedge.plane.portable.shadow import ShadowRoute
 from kedge.plane.portable.units import Keyed, Trial, UnitFilter
 from kedge.plane.routes import check
-from kedge.plane.siphash import KEY_BYTES, siphash24
+from kedge.plane.siphash import KEY_BYTES
 from kedge.plane.text import quoted
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class Table:
         unit = None if key is None else keyed(entry.route, key, clock())
         if len(entry.arms) == 1:
             return entry.arms[0], unit
+        if unit is not None:
+            entry.units.enter(unit.period)
         place = random.random() * _SPACE if unit is None else unit.place  # noqa: S311  a draw
         for target, threshold in zip(entry.arms, entry.thresholds, strict=True):
             if place < threshold:

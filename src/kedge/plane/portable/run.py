@@ -42,43 +42,57 @@ class Job:
 
 
 @dataclass(slots=True, eq=False)
-class Waiting(Job):
+class Request(Job):
+    """What a client asked.
+
+    Attributes:
+        unit: whom it belongs to where it was drawn by its sticky key, else None.
+        answered: it got its outputs.
+    """
+
+    unit: Keyed | None
+    answered: bool
+
+
+@dataclass(slots=True, eq=False)
+class Waiting(Request):
     """A request that waits for its run.
 
     Attributes:
         deadline: monotonic nanoseconds after which nobody wants the answer, or None.
-        unit: whom it belongs to where it was drawn by its sticky key, else None.
         answer: set to its outputs, in the model's order; cancelled when the client is gone.
-        answered: it got its outputs.
     """
 
     deadline: int | None
-    unit: Keyed | None
     answer: Future[list[NDArray[Any]]]
-    answered: bool = False
 
 
+_J_co = TypeVar("_J_co", bound=Job, covariant=True)
 _J = TypeVar("_J", bound=Job)
 
 
 @dataclass(slots=True)
-class Run(Generic[_J]):
+class Run(Generic[_J_co]):
     """A run that succeeded.
 
     Attributes:
         members: the requests in it, in order.
         feeds, outputs: of the whole run, in the model's order.
         rows: in all.
-        queue_ns: [members] time from arrival to the start of the run.
-        nanoseconds: of the run.
+        started: monotonic nanoseconds.
+        nanoseconds: it took.
     """
 
-    members: Sequence[_J]
+    members: Sequence[_J_co]
     feeds: list[NDArray[Any]]
     outputs: list[NDArray[Any]]
     rows: int
-    queue_ns: NDArray[np.int64]
+    started: int
     nanoseconds: int
+
+    def queue_ns(self) -> NDArray[np.int64]:
+        """[members] time from arrival to the start of the run."""
+        return np.array([self.started - member.arrived for member in self.members], dtype=np.int64)
 
     def split(self) -> list[list[NDArray[Any]]]:
         """The outputs of each member."""
@@ -92,26 +106,46 @@ class Run(Generic[_J]):
         return parts
 
 
-def execute(model: Model, members: Sequence[Waiting]) -> tuple[list[Run[Waiting]], list[tuple[Waiting, RequestError]]]:
-    """Run these requests together; on the serving thread or on one of the model's own.
+Done = tuple[list[Run[Waiting]], list[tuple[Waiting, RequestError]]]
+"""Runs that succeeded, and requests that did not with the error each is to be told."""
 
-    Returns:
-        The runs that succeeded, and the requests that did not with the error each is to be told.
+
+def execute(model: Model, members: Sequence[Waiting]) -> Done:
+    """Run these requests together, but for those nobody waits for; on the serving thread or one of the model's own.
+
+    Whatever goes wrong is an answer to those that wait: they would wait for ever otherwise.
     """
     try:
-        return [run_together(model, members)], []
-    except (RunError, MemoryError) as error:
-        if len(members) == 1:
-            return [], [(members[0], _failed(model, error))]
-    runs: list[Run[Waiting]] = []
+        return _execute(model, members)
+    except Exception as error:  # noqa: BLE001 - a fault of ours
+        _log.exception("runs of model %s version %s failed in the server", model.handle.model, model.handle.version)
+        return [], [(member, failed(model, error)) for member in members]
+
+
+def _execute(model: Model, members: Sequence[Waiting]) -> Done:
+    now = time.monotonic_ns()
+    wanted: list[Waiting] = []
     failures: list[tuple[Waiting, RequestError]] = []
     for member in members:
+        if member.deadline is not None and now >= member.deadline:
+            failures.append((member, expired(model)))
+        elif not member.answer.done():
+            wanted.append(member)
+    if not wanted:
+        return [], failures
+    try:
+        return [run_together(model, wanted)], failures
+    except (RunError, MemoryError) as error:
+        if len(wanted) == 1:
+            return [], [*failures, (wanted[0], failed(model, error))]
+    runs: list[Run[Waiting]] = []
+    for member in wanted:
         if member.answer.done():
             continue
         try:
             runs.append(run_together(model, [member]))
         except (RunError, MemoryError) as error:
-            failures.append((member, _failed(model, error)))
+            failures.append((member, failed(model, error)))
     return runs, failures
 
 
@@ -131,8 +165,7 @@ def run_together(model: Model, members: Sequence[_J]) -> Run[_J]:
         for tensor, output in zip(model.signature.outputs.values(), outputs, strict=True):
             if not output.ndim or output.shape[0] != rows:
                 raise RunError(f"output {quoted(tensor.name)} has shape {list(output.shape)} for {rows} rows")
-    queue = np.array([before - member.arrived for member in members], dtype=np.int64)
-    return Run(members, feeds, outputs, rows, queue, after - before)
+    return Run(members, feeds, outputs, rows, before, after - before)
 
 
 def _empty(model: Model) -> list[NDArray[Any]] | None:
@@ -148,7 +181,13 @@ def _empty(model: Model) -> list[NDArray[Any]] | None:
     return outputs
 
 
-def _failed(model: Model, error: Exception) -> RequestError:
+def expired(model: Model) -> RequestError:
+    """What a request whose deadline passed before its run is told."""
+    name = quoted(model.handle.model)
+    return RequestError(Code.DEADLINE_EXCEEDED, f"the deadline passed before model {name} ran this request")
+
+
+def failed(model: Model, error: Exception) -> RequestError:
     """What the client is told; what the runtime said goes to the log, at most once a second."""
     now = time.monotonic_ns()
     if now - _last_warning[0] >= _WARN_EVERY_NS:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from kedge.dtypes import DTYPES
 from kedge.errors import PlaneError
+from kedge.plane.portable.sealer import RowSealer, row_sealer
 from kedge.plane.portable.signature import Tensor
 from kedge.plane.siphash import KEY_BYTES
-from kedge.plane.token import BUNDLE_BYTES, KEY_BITS, MAX_PROBABILITIES, Label, Predicted, Sealer, Value, quantized
+from kedge.plane.token import BUNDLE_BYTES, KEY_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from kedge.plane.contract import Tokens
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 PREDICTION_ID: Final = Tensor("kedge.prediction_id", DTYPES["BYTES"], (-1,), -1, "")
 _KEY_MASK: Final = (1 << KEY_BITS) - 1
-_MAX_LABEL: Final = 0xFFFF
+_UNKNOWN: Final = (None, None, False)
 _MAX_SEALERS: Final = 256
 """Bundles and epochs whose sealers are kept; more are in use only while many models change at a time."""
 
@@ -41,8 +42,8 @@ class Sealing:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._tokens: Tokens | None = None
-        self._sealers: dict[tuple[str, int], Sealer] = {}
-        self._sequence = itertools.count()
+        self._sealers: dict[tuple[str, int], RowSealer] = {}
+        self._sequence = 0
 
     def use(self, tokens: Tokens) -> None:
         """Seal with these from now on."""
@@ -60,26 +61,39 @@ class Sealing:
             return "this server seals no predictions"
         return "" if model.bundle.serving.outcomes else "its bundle collects no outcomes"
 
-    def seal(self, target: Target, unit: Keyed | None, predicted: Sequence[Predicted]) -> list[str]:
-        """Ids of these predictions of one answer.
+    def seal(
+        self,
+        target: Target,
+        unit: Keyed | None,
+        predictions: Predictions | None,
+        outputs: Sequence[NDArray[Any]],
+        rows: int,
+        *,
+        slices: Sequence[int] | None,
+    ) -> list[str]:
+        """Ids of the rows of one answer.
 
         Args:
             target: who answered.
             unit: its sticky key, where it has one.
-            predicted: one a row.
+            predictions: of the rows; None where they cannot be told.
+            outputs: of the rows, all of the model's.
+            rows: how many.
+            slices: ids, one a row; None for 0.
         """
-        sealer = self._sealer(target)
-        seconds = int(self._clock())
+        first, self._sequence = self._sequence, self._sequence + rows
+        seconds = int(self._clock()) & 0xFFFFFFFF
         key_bits = 0 if unit is None else unit.place & _KEY_MASK
-        if unit is None and len(predicted) > 1:
+        if unit is None and rows > 1:
             # The rows of a request are one unit of a split: without a key they share bits of their own.
             key_bits = random.getrandbits(KEY_BITS) | 1
-        return [
-            sealer.seal(next(self._sequence), seconds, slice_id=0, arm=target.arm, key_bits=key_bits, predicted=one)
-            for one in predicted
-        ]
+        classes, scores, _ = predictions or _UNKNOWN
+        lower, upper = _bounds(target.model, scores, outputs) if classes is None else (None, None)
+        return self._sealer(target).seal(
+            first, seconds, target.arm, key_bits, rows, slices, classes, scores, lower, upper
+        )
 
-    def _sealer(self, target: Target) -> Sealer:
+    def _sealer(self, target: Target) -> RowSealer:
         origin = target.model.handle.bundle, target.epoch
         sealer = self._sealers.get(origin)
         if sealer is None:
@@ -87,7 +101,7 @@ class Sealing:
             if len(self._sealers) >= _MAX_SEALERS:
                 self._sealers.clear()
             prefix = bytes.fromhex(origin[0])[:BUNDLE_BYTES]
-            sealer = self._sealers[origin] = Sealer(self._tokens.key, prefix, target.epoch, self._tokens.boot)
+            sealer = self._sealers[origin] = row_sealer(self._tokens.key, prefix, target.epoch, self._tokens.boot)
         return sealer
 
 
@@ -97,31 +111,13 @@ def check(tokens: Tokens) -> None:
         raise PlaneError("a token key has an id in [0, 255] and a secret of 16 bytes, and a boot is 64 bits")
 
 
-def predicted_rows(
-    model: Model, predictions: Predictions | None, outputs: Sequence[NDArray[Any]], rows: int
-) -> list[Predicted]:
-    """What ids keep of each row: the class and its first probabilities, or the value and its interval.
-
-    Args:
-        model: who predicted.
-        predictions: of the rows; None where they cannot be told.
-        outputs: of the rows, all of the model's.
-        rows: how many.
-    """
-    if predictions is None:
-        return [None] * rows
-    classes, scores, _ = predictions
-    if classes is not None:
-        kept = [[]] * rows if scores is None else scores[:, :MAX_PROBABILITIES].tolist()
-        return [
-            Label(label if 0 <= label <= _MAX_LABEL else _MAX_LABEL, tuple(map(quantized, probabilities)))
-            for label, probabilities in zip(classes.tolist(), kept, strict=True)
-        ]
-    if scores is None:
-        return [None] * rows
-    values = scores.tolist()
-    if model.calibration is not None:
+def _bounds(
+    model: Model, values: NDArray[Any] | None, outputs: Sequence[NDArray[Any]]
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """The interval of each predicted value; None where there are none."""
+    if values is not None and model.calibration is not None:
         with suppress(ValueError, TypeError, IndexError):  # bounds that are not what the bundle says are none
-            lower, upper = model.calibration.intervals(scores, outputs)
-            return list(map(Value, values, lower.tolist(), upper.tolist()))
-    return [Value(value) for value in values]
+            lower, upper = model.calibration.intervals(values, outputs)
+            if len(lower) == len(upper) == len(values):
+                return lower, upper
+    return None, None

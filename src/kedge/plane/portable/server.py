@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -20,12 +21,25 @@ if TYPE_CHECKING:
 
     from kedge.plane.contract import Limits, Tls
     from kedge.plane.portable.cold_calls import ColdCalls
-    from kedge.plane.portable.pipeline import Pipeline
+    from kedge.plane.portable.pipeline import KeyOfHeader, Pipeline
 
 _log: Final = logging.getLogger("kedge.plane")
 _STATUS: Final = {status.value[0]: status for status in grpc.StatusCode}
 _SERVICE: Final = "/inference.GRPCInferenceService/"
+_MODEL_INFER: Final = _SERVICE + "ModelInfer"
+_KEY: Final = "x-kedge-key"
 _UNKNOWN_SERVICE: Final = Code.NOT_FOUND
+_MAX_PENDING: Final = 16_384
+"""Requests of all connections that the core may hold until this process takes them up: memory of a flood."""
+
+
+def _no_key() -> None:
+    """The sticky key of a call without one."""
+
+
+def _checked(key: str) -> str:
+    """The sticky key of a call's metadata. Raises `RequestError` for one that is too long."""
+    return parameters.check_key(key, f"metadata '{_KEY}'")
 
 
 class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
@@ -41,11 +55,17 @@ class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no ty
             "/grpc.health.v1.Health/Check": self._health_check,
         }
         self._handlers = {method: _unary(self._small(answer)) for method, answer in small.items()}
-        self._handlers[_SERVICE + "ModelInfer"] = _unary(self._model_infer)
+        self._infer = _unary(self._model_infer)
         self._handlers[_SERVICE + "ModelStreamInfer"] = _streaming(self._model_stream_infer)
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         """The handler of a call."""
+        if details.method == _MODEL_INFER:
+            # grpc has read the metadata already; asked again for it, its context would copy them once more
+            for name, value in details.invocation_metadata:
+                if name == _KEY:
+                    return _unary(partial(self._model_infer, key_of_header=partial(_checked, value)))
+            return self._infer
         handler = self._handlers.get(details.method)
         if handler is not None:
             return handler
@@ -59,9 +79,11 @@ class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no ty
 
         return _streaming(cold)
 
-    async def _model_infer(self, payload: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    async def _model_infer(
+        self, payload: bytes, context: grpc.aio.ServicerContext, key_of_header: KeyOfHeader = _no_key
+    ) -> bytes:
         try:
-            return await self._pipeline.infer(payload, context.time_remaining(), lambda: _key_of(context))
+            return await self._pipeline.infer(payload, context.time_remaining(), key_of_header)
         except RequestError as error:
             await refuse(context, error)
         except Exception:  # noqa: BLE001  the last stop before the client
@@ -70,8 +92,9 @@ class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no ty
         raise AssertionError  # refuse() does not return
 
     async def _model_stream_infer(self, _: Any, context: grpc.aio.ServicerContext) -> None:
+        given = [value for name, value in context.invocation_metadata() or () if name == _KEY]
         try:
-            key = _key_of(context)
+            key = _checked(given[0]) if given else None
         except RequestError as error:
             await refuse(context, error)
         if not await serve_stream(self._pipeline, context, lambda: key):
@@ -116,13 +139,6 @@ async def refuse(context: grpc.aio.ServicerContext, error: RequestError) -> None
     await context.abort(_STATUS[error.code.value], one_line(str(error)))
 
 
-def _key_of(context: grpc.aio.ServicerContext) -> str | None:
-    for name, value in context.invocation_metadata() or ():
-        if name == "x-kedge-key":
-            return parameters.check_key(value, "metadata 'x-kedge-key'")
-    return None
-
-
 def _unary(handler: Callable[..., Awaitable[bytes]]) -> grpc.RpcMethodHandler:
     return grpc.unary_unary_rpc_method_handler(handler)
 
@@ -146,6 +162,9 @@ class Server:
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_concurrent_streams", limits.max_concurrent_streams),
                 ("grpc.so_reuseport", 0),
+                # Above 1,000 the core would answer some of those it has no time for with CANCELLED, uncounted.
+                ("grpc.server.max_pending_requests", _MAX_PENDING),
+                ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
                 ("grpc.keepalive_permit_without_calls", 1),
             ]

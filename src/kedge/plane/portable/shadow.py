@@ -126,6 +126,12 @@ class Shadows:
             self._add(sent)
             self._cells.fold(open_epochs)
 
+    def forget(self, bundle: str, sent: Sent) -> None:
+        """Drop what a bundle counted; not on the serving thread, as `snapshot`."""
+        with self._lock:
+            self._add(sent)
+            self._cells.forget(bundle)
+
     def join(self) -> None:
         """Wait, on any thread, for those whose models no route has any more."""
         for worker in self._closed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import sys
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from kedge.plane.portable.run import Run
 
 _NICE: Final = 10
+
+_log: Final = logging.getLogger("kedge.plane")
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +65,7 @@ class Worker:
         self._bytes_in = 0  # written by the serving thread
         self._bytes_out = 0  # written by this one
         self._closed = False
+        self._trouble = ""
         model.enter()
         self._thread = threading.Thread(target=self._work, name="kedge-shadow", daemon=True)
         self._thread.start()
@@ -98,6 +102,15 @@ class Worker:
                 self._compare(pairs)
         finally:
             self._model.leave()
+
+    def _failed(self, pairs: Sequence[Pair], error: Exception) -> None:
+        if repr(error) != self._trouble:  # it may come with every pair
+            bundle = self._model.handle.bundle[:12]
+            _log.error("pairs of shadow %s cannot be compared and count as failed", bundle, exc_info=error)
+        self._trouble = repr(error)
+        with self._lock:
+            for pair in pairs:
+                self._cells.of(pair.cell, self._model.watch.layout)[1][ev.FAILED] += 1
 
     def _take(self) -> list[Pair]:
         """What waits and can run together; nothing when closed, and all that waited is dropped."""
@@ -136,6 +149,13 @@ class Worker:
         )
 
     def _compare(self, pairs: Sequence[Pair]) -> None:
+        """Run and count pairs: each is compared or failed."""
+        try:
+            self._run(pairs)
+        except Exception as error:  # noqa: BLE001 - a fault of ours with these must not end the comparison
+            self._failed(pairs, error)
+
+    def _run(self, pairs: Sequence[Pair]) -> None:
         """Run pairs together; where that fails, each alone."""
         try:
             run = run_together(self._model, pairs)
@@ -150,13 +170,19 @@ class Worker:
                 words[ev.FAILED] += 1
             return
         with self._lock:
-            self._count(run)
+            words = self._cells.of(run.members[0].cell, self._model.watch.layout)[1]
+            before = words.copy()
+            try:
+                self._count(run)
+            except Exception:
+                words[:] = before  # they fail: none of them was compared
+                raise
 
     def _count(self, run: Run[Pair]) -> None:
         model = self._model
         sketch, words = self._cells.of(run.members[0].cell, model.watch.layout)
         sketch.observe_status(0, len(run.members))
-        sketch.observe_batch(run.queue_ns, run.nanoseconds, run.rows)
+        sketch.observe_batch(run.queue_ns(), run.nanoseconds, run.rows)
         predictions = count_rows(model, sketch, run.feeds, run.outputs, run.rows)
         row = 0
         for pair in run.members:

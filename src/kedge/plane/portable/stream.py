@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from kedge.errors import RequestError
 from kedge.plane import limits
+from kedge.plane.portable import encode
 from kedge.plane.text import one_line
 from kedge.proto import inference as pb
 
@@ -79,7 +80,7 @@ async def _reply(
         _log.exception("a request failed in the server")
         reason = "the server failed on this request"
     else:
-        return pb.ModelStreamInferResponse(infer_response=pb.ModelInferResponse.FromString(answer)).SerializeToString()
+        return encode.in_stream(answer)
     failed = pb.ModelStreamInferResponse(error_message=reason)
     failed.infer_response.id = _id_of(payload)
     return failed.SerializeToString()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kedge.errors import Code
 from kedge.kernel.latency import batch_size_bucket
-from kedge.plane.evidence import FILTER_BITS, FIRST, KINDS, REQUEST, SCORES, UNITS, Kind
+from kedge.plane.evidence import FILTER_BITS, FIRST, JUDGED, KINDS, REQUEST, SCORES, UNITS, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,23 +44,28 @@ class UnitFilter:
     """Which units of a rollout came already: a bitmap of the period in force for each counter, made when needed."""
 
     def __init__(self) -> None:
-        self._period = -1
         self._seen: list[bytearray | None] = []
-        self._begin(-1)
+        self._begin(-2)  # none: periods are counted from 0, and the one before 0 must not pass for it
+
+    def enter(self, period: int) -> None:
+        """A key was drawn in this period: what the period before had seen is forgotten with the first of them.
+
+        One drawn just before the boundary changes nothing; a period longer past is of a clock that was set back.
+        """
+        if period not in (self._period, self._period - 1):
+            self._begin(period)
 
     def is_first(self, unit: Keyed | None, counter: int) -> bool:
         """Has this unit not come for this counter before. A request without a key (None) always is the first.
 
         Args:
-            unit: whom the request belongs to. One of a period that is over counts no more.
-            counter: 0 for requests, 1 + index among `evidence.KINDS` for events.
+            unit: whom the request belongs to. One of another period than that in force counts no more.
+            counter: 0 for requests that were answered, 1 + index among `evidence.KINDS` for events.
         """
         if unit is None:
             return True
         if unit.period != self._period:
-            if unit.period < self._period:
-                return False
-            self._begin(unit.period)
+            return False
         seen = self._seen[counter]
         if seen is None:
             seen = self._seen[counter] = bytearray(FILTER_BITS // 8)
@@ -88,15 +93,18 @@ class Trial:
     units: UnitFilter
     slow_ns: tuple[int, ...]
 
-    def is_slow(self, nanoseconds: int, rows: int) -> bool:
-        """Did a batch of so many rows run longer than the route allows."""
-        if not self.slow_ns or not rows:
-            return False
-        bound = self.slow_ns[batch_size_bucket(rows)]
-        return 0 < bound < nanoseconds
+    def line(self, rows: int) -> int:
+        """Nanoseconds above which a batch of so many rows is slow; 0 where that cannot be told."""
+        return self.slow_ns[batch_size_bucket(rows)] if self.slow_ns and rows else 0
 
     def count(
-        self, words: NDArray[np.int64], unit: Keyed | None, events: Sequence[Kind] = (), slot: int | None = None
+        self,
+        words: NDArray[np.int64],
+        unit: Keyed | None,
+        events: Sequence[Kind] = (),
+        slot: int | None = None,
+        *,
+        judged: bool = False,
     ) -> None:
         """Count one answered request.
 
@@ -105,10 +113,12 @@ class Trial:
             unit: its key in its period, or None.
             events: what it was.
             slot: of its first row's score.
+            judged: it ran in a batch of a size with a line.
         """
         first = self.units.is_first(unit, 0)
         if first:
             words[UNITS] += 1
+            words[JUDGED] += judged
             if slot is not None:
                 words[SCORES.start + slot] += 1
         for kind in events:

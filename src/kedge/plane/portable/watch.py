@@ -71,7 +71,7 @@ class Watch:
 
 
 class Suspects:
-    """The first rows of a bundle whose inputs were finite and whose prediction was not.
+    """The first rows of a bundle, since they were last taken, whose inputs were finite and whose prediction was not.
 
     Args:
         signature: of its model. The inputs of one that is not batchable are kept whole, as one row.
@@ -100,9 +100,11 @@ class Suspects:
             for row in np.flatnonzero(rows).tolist():
                 self._keep(feeds, slice(row, row + 1))
 
-    def rows(self) -> tuple[dict[str, NDArray[Any]], ...]:
-        """Each a mapping of tensor name to an array of first extent 1."""
-        return tuple(self._rows)
+    def take(self) -> tuple[dict[str, NDArray[Any]], ...]:
+        """Each a mapping of tensor name to an array of first extent 1. There is room for others then."""
+        with self._lock:
+            rows, self._rows = self._rows, []
+        return tuple(rows)
 
     def _keep(self, feeds: Sequence[NDArray[Any]], rows: slice) -> None:
         if len(self._rows) < limits.SUSPECTS:
