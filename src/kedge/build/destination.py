@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from kedge.build import graph
+from kedge.bundle import onnx_check
 from kedge.errors import SpecError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def _inputs(spec_path: Path, spec: Spec) -> Iterator[tuple[str, Path]]:
     source = folder / spec.model
     locations = {
         entry.value
-        for tensor in graph.tensors(graph.parse(source, spec.model))
+        for tensor in onnx_check.tensors(graph.parse(source, spec.model))
         if tensor.data_location == onnx.TensorProto.EXTERNAL
         for entry in tensor.external_data
         if entry.key == "location"

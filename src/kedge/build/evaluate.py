@@ -23,8 +23,6 @@ ECE_BINS: Final = 15
 CLIP: Final = 1e-15
 SLICE_ROWS: Final = 30
 """Rows below which a slice says nothing."""
-SLICE_VALUES: Final = 20
-"""Values of a feature that are reported apart, the most frequent first."""
 
 
 def classification(
@@ -76,14 +74,6 @@ def metrics(figures: Mapping[str, Figure], n: int, part: str | None = None) -> I
     """Figures as the manifest holds them. `part` is the slice, ``feature=value``."""
     for name, (value, low, high) in figures.items():
         yield Metric(name=name, value=value, low=low, high=high, n=n, slice=part)
-
-
-def slices(name: str, values: NDArray[np.str_]) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    """``name=value`` and the rows of each of the most frequent values with enough rows; values are [N] text."""
-    found, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    for index in np.lexsort((np.arange(len(found)), -counts))[:SLICE_VALUES]:
-        if counts[index] >= SLICE_ROWS:
-            yield f"{name}={found[index]}", np.flatnonzero(inverse == index)
 
 
 def gates(wanted: Sequence[GateSpec], measured: Mapping[str, Figure]) -> Gates:

@@ -13,7 +13,7 @@ from kedge.dtypes import BY_ONNX
 from kedge.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 ZIPMAP_REMEDY: Final = "export it as a tensor: skl2onnx and onnxmltools do with options={id(model): {'zipmap': False}}"
@@ -58,27 +58,6 @@ def describe(spec: TensorSpec) -> str:
     """A tensor as errors show it: ``'x' FP32 [N, 4]``, with ? for a dimension that is not fixed."""
     dims = ["N" if i == 0 and dim < 0 else "?" if dim < 0 else str(dim) for i, dim in enumerate(spec.shape)]
     return f"'{spec.name}' {spec.dtype} [{', '.join(dims)}]"
-
-
-def tensors(model: Any) -> Iterator[Any]:
-    """Every ``TensorProto`` a model holds, in subgraphs and functions too."""
-    nodes = [node for function in model.functions for node in function.node]
-    graphs = [model.graph]
-    while graphs or nodes:
-        if graphs:
-            graph = graphs.pop()
-            yield from graph.initializer
-            for sparse in graph.sparse_initializer:
-                yield from (sparse.values, sparse.indices)
-            nodes.extend(graph.node)
-        if nodes:
-            for attribute in nodes.pop().attribute:
-                if attribute.HasField("t"):
-                    yield attribute.t
-                yield from attribute.tensors
-                if attribute.HasField("g"):
-                    graphs.append(attribute.g)
-                graphs.extend(attribute.graphs)
 
 
 def _specs(values: Sequence[Any], what: str, uri: str) -> tuple[TensorSpec, ...]:

@@ -17,9 +17,11 @@ from kedge.bundle.manifest import (
     Metrics,
     Schema,
     Serving,
+    Slicing,
     TensorSpec,
 )
-from kedge.errors import SpecError
+from kedge.bundle.slices import Slices
+from kedge.errors import BundleError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -101,9 +103,12 @@ def measure(spec: Spec, folder: Path, session: Session, progress: Callable[[str]
     # Before the features: a misspelt label would be counted among them.
     label = None if spec.data.label is None else tables.column(data.reference, spec.data.label, "data.label")
     placed = features.infer(spec, session.inputs, data.reference)
-    _check_slices(spec, placed)
     tensors = rows.tensors(session.inputs, placed, data.reference)
     schema = _schema(spec, placed, tensors)
+    try:
+        slices = Slices.of(schema)
+    except BundleError as error:
+        raise SpecError(str(error)) from error
     progress("running the model")
     answers = session.run(tensors)
     task, predicted = prediction.infer(spec, session.outputs, answers, label)
@@ -132,7 +137,7 @@ def measure(spec: Spec, folder: Path, session: Session, progress: Callable[[str]
         schema=schema,
         serving=serving,
         distributions=distributions,
-        metrics=Metrics(task=task, metrics=_metrics(schema, evaluated, figures, evaluation)),
+        metrics=Metrics(task=task, metrics=_metrics(slices, evaluated, figures, evaluation)),
         gates=evaluate.gates(spec.gates, figures),
         snapshots=data.snapshots,
         outputs=refined,
@@ -174,7 +179,7 @@ def _unmeasured(spec: Spec, session: Session, progress: Callable[[str], None]) -
 
 
 def _metrics(
-    schema: Schema,
+    slices: Slices,
     evaluated: Labelled | None,
     figures: Mapping[str, Figure],
     tensors: Mapping[str, NDArray[Any]],
@@ -183,12 +188,14 @@ def _metrics(
     if evaluated is None:
         return ()
     metrics = list(evaluate.metrics(figures, len(evaluated.rows)))
-    known = {feature.name: feature for feature in schema.features}
-    for name in schema.slices:
-        values = reference.feature_values(known[name], tensors[known[name].source.tensor])[evaluated.rows]
-        text = np.array([prediction.class_name(value) for value in values.tolist()], dtype=np.str_)
-        for part, chosen in evaluate.slices(name, text):
-            metrics.extend(evaluate.metrics(evaluated.part(chosen).figures(), len(chosen), part))
+    if slices.features:
+        places = slices.places(tensors)[evaluated.rows]
+        for feature, column in zip(slices.features, places.T, strict=True):
+            for place in range(len(feature.values)):
+                chosen = np.flatnonzero(column == place)
+                if len(chosen) >= evaluate.SLICE_ROWS:
+                    part = evaluated.part(chosen).figures()
+                    metrics.extend(evaluate.metrics(part, len(chosen), feature.name(place)))
     return tuple(metrics)
 
 
@@ -204,7 +211,9 @@ def _schema(spec: Spec, placed: Sequence[Placed], tensors: Mapping[str, NDArray[
         features=tuple(complete),
         label=spec.data.label if spec.data else None,
         time=spec.data.time if spec.data else None,
-        slices=spec.slices,
+        slices=tuple(
+            Slicing(feature=one.feature, edges=one.edges) if one.edges else one.feature for one in spec.slices
+        ),
         maturity_seconds=spec.outcomes.maturity_seconds,
         selective=spec.outcomes.selective,
     )
@@ -240,12 +249,3 @@ def _notes(spec: Spec, task: str, predicted: Prediction | None) -> list[str]:
     elif task == "none":
         notes.append("no task: metrics, calibration and conformal scores are not measured")
     return notes
-
-
-def _check_slices(spec: Spec, placed: Sequence[Placed]) -> None:
-    kinds = {item.feature.name: item.feature.kind for item in placed}
-    for index, name in enumerate(spec.slices):
-        if name not in kinds:
-            raise SpecError(f"slices[{index}]: there is no feature '{name}'")
-        if kinds[name] != "categorical":
-            raise SpecError(f"slices[{index}]: feature '{name}' is {kinds[name]}; only a categorical one can slice")

@@ -11,7 +11,7 @@ import onnx
 from onnx import compose, version_converter
 
 from kedge.build import graph
-from kedge.bundle import limits
+from kedge.bundle import limits, onnx_check
 from kedge.errors import SpecError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def place(source: Path, uri: str, folder: Path) -> Any:
         SpecError: it cannot be read, or its external data is missing, outside its folder or too large for a member.
     """
     model = graph.parse(source, uri)
-    outside = [tensor for tensor in graph.tensors(model) if tensor.data_location == onnx.TensorProto.EXTERNAL]
+    outside = [tensor for tensor in onnx_check.tensors(model) if tensor.data_location == onnx.TensorProto.EXTERNAL]
     if not outside:
         shutil.copyfile(source, folder / "model.onnx")
         return model
@@ -63,7 +63,7 @@ def merge(pipeline: Any, model: Any, pipeline_uri: str, model_uri: str) -> Any:
         SpecError: an output feeds nothing, tensors disagree in type or shape, operator sets cannot be reconciled, or
             names collide.
     """
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.tensors(pipeline)):
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in onnx_check.tensors(pipeline)):
         raise SpecError(f"pipeline '{pipeline_uri}' keeps data in other files; save it as one file")
     links = _links(pipeline, model, pipeline_uri, model_uri)
     first, second = _same_opsets(pipeline, model, pipeline_uri, model_uri)
@@ -150,7 +150,7 @@ def _opsets(model: Any) -> dict[str, int]:
 
 def _convert(part: Any, uri: str, version: int) -> Any:
     remedy = f"export it with operator set {version}"
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.tensors(part)):
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in onnx_check.tensors(part)):
         raise SpecError(f"'{uri}' has external data and an older operator set than its partner; {remedy}")
     try:
         return version_converter.convert_version(part, version)

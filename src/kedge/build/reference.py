@@ -12,6 +12,7 @@ import numpy as np
 from kedge.build.features import SUMMARIES
 from kedge.bundle import layout as layouts
 from kedge.bundle.manifest import CategoricalReference, Distributions, NumericReference
+from kedge.bundle.slices import Slices
 from kedge.kernel.contract import CATEGORICAL_SLOTS, MAX_ATOMS, MAX_BINS, MAX_SCORES, NUMERIC_SLOTS
 from kedge.kernel.select import select
 from kedge.kernel.snapshot import Counts
@@ -58,7 +59,9 @@ def feature_values(feature: Feature, tensor: NDArray[Any]) -> NDArray[Any]:
         return values
 
 
-def numeric(name: str, values: NDArray[Any], regular: NDArray[np.bool_] | None = None) -> NumericReference:
+def numeric(
+    name: str, values: NDArray[Any], regular: NDArray[np.bool_] | None = None, cuts: Sequence[float] = ()
+) -> NumericReference:
     """Bins, atoms and moments of one numeric feature, counts still zero.
 
     Up to 5 values with more than a twentieth of the mass are atoms. The rest lies in up to 20 bins of equal frequency,
@@ -68,6 +71,8 @@ def numeric(name: str, values: NDArray[Any], regular: NDArray[np.bool_] | None =
         name: of the feature or score.
         values: [N] any real dtype, as clients send them.
         regular: [N] which to use: not missing and within the valid range. Infinities and NaN are left out anyway.
+        cuts: increasing values at which a bin must end, so that rows between them can be told from the counts; bins
+            beside them have another share then. More than there are bins for are left out.
     """
     wide = values.astype(np.float64)
     usable = np.isfinite(wide) if regular is None else np.isfinite(wide) & regular
@@ -83,6 +88,7 @@ def numeric(name: str, values: NDArray[Any], regular: NDArray[np.bool_] | None =
     edges = np.unique(np.quantile(base, np.linspace(0, 1, MAX_BINS + 1), method="inverted_cdf"))
     edges = edges[:-1] if len(edges) > 1 else edges
     edges = np.append(edges, np.nextafter(base.max(), np.inf))
+    edges = _cut(edges, cuts)
     with np.errstate(over="ignore", invalid="ignore"):  # near the ends of float64 sums overflow; means fall back
         held, _ = np.histogram(rest, edges)
         sums, _ = np.histogram(rest, edges, weights=rest)
@@ -101,6 +107,17 @@ def numeric(name: str, values: NDArray[Any], regular: NDArray[np.bool_] | None =
         scale=scale,
         counts=(0,) * NUMERIC_SLOTS,
     )
+
+
+def _cut(edges: NDArray[np.float64], cuts: Sequence[float]) -> NDArray[np.float64]:
+    """Edges with the cuts among them; of the others those nearest to a cut make room, but not the first and last."""
+    if not cuts or len(cuts) > MAX_BINS - 1:
+        return edges
+    merged = np.union1d(edges, cuts)
+    while len(merged) > MAX_BINS + 1:
+        free = [at for at in range(1, len(merged) - 1) if merged[at] not in cuts]
+        merged = np.delete(merged, min(free, key=lambda at: min(abs(merged[at] - cut) for cut in cuts)))
+    return merged
 
 
 @dataclass(frozen=True)
@@ -132,9 +149,10 @@ def distributions(
         timed: natural variation is measured, between blocks of the rows.
     """
     rows = len(next(iter(tensors.values())))
+    cuts = {item.feature.name: item.edges for item in Slices.of(subject.schema).features}
     blank = Distributions(
         rows=rows,
-        features=tuple(_blank(feature, tensors) for feature in subject.schema.features),
+        features=tuple(_blank(feature, tensors, cuts.get(feature.name, ())) for feature in subject.schema.features),
         scores=_scores(predicted),
         reliability=reliability,
         conformal=conformal,
@@ -160,7 +178,9 @@ def distributions(
     )
 
 
-def _blank(feature: Feature, tensors: Mapping[str, NDArray[Any]]) -> NumericReference | CategoricalReference:
+def _blank(
+    feature: Feature, tensors: Mapping[str, NDArray[Any]], cuts: Sequence[float]
+) -> NumericReference | CategoricalReference:
     if feature.kind == "categorical":
         return CategoricalReference(name=feature.name, counts=(0,) * CATEGORICAL_SLOTS)
     values = feature_values(feature, tensors[feature.source.tensor])
@@ -170,7 +190,7 @@ def _blank(feature: Feature, tensors: Mapping[str, NDArray[Any]]) -> NumericRefe
     regular = (wide >= low) & (wide <= high)
     if feature.missing.kind == "sentinel":
         regular &= wide != feature.missing.value
-    return numeric(feature.name, values, regular)
+    return numeric(feature.name, values, regular, cuts)
 
 
 def _scores(predicted: Read | None) -> tuple[NumericReference, ...]:

@@ -120,6 +120,18 @@ class PredictionSpec(Section):
     upper_output: str | None = None
 
 
+def _slice(value: Any) -> Any:
+    """A plain name: a categorical feature."""
+    return {"feature": value} if isinstance(value, str) else value
+
+
+class SliceSpec(Section):
+    """A feature by whose values figures are told apart; a numeric one is cut at `edges`."""
+
+    feature: str
+    edges: tuple[float, ...] = ()
+
+
 class ServingSpec(Section):
     """How the bundle asks to be served."""
 
@@ -173,7 +185,7 @@ class Spec(Section):
     confidence: Confidence = Confidence()
     outcomes: OutcomesSpec = OutcomesSpec()
     gates: tuple[Annotated[GateSpec, BeforeValidator(_gate)], ...] = ()
-    slices: tuple[str, ...] = ()
+    slices: tuple[Annotated[SliceSpec, BeforeValidator(_slice)], ...] = ()
     purpose: str = ""
     risk_class: Literal["minimal", "limited", "high", "unclassified"] = "unclassified"
     owners: Owners = Owners()

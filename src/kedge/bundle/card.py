@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Metrics,
         Schema,
         Serving,
+        Slicing,
     )
     from kedge.bundle.provenance import Provenance
 
@@ -110,7 +111,13 @@ def _use(said: Described) -> Iterator[str]:
         yield "### Factors: what it reads"
         yield _table(("feature", "kind", "valid", "missing"), map(_feature, said.schema.features))
     if said.schema.slices:
-        yield f"Reported apart by: {', '.join(map(_text, said.schema.slices))}."
+        yield f"Reported apart by: {', '.join(map(_slicing, said.schema.slices))}."
+
+
+def _slicing(said: str | Slicing) -> str:
+    if isinstance(said, str):
+        return _text(said)
+    return f"{_text(said.feature)} (cut at {', '.join(map(_number, said.edges))})"
 
 
 def _feature(feature: Feature) -> tuple[str, ...]:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kedge.stats.conformal import conformal_quantile
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -34,6 +32,9 @@ def threshold(distributions: Distributions | None, alpha: float) -> float | None
     conformal = None if distributions is None else distributions.conformal
     if conformal is None:
         return None
+    # SciPy takes as long to import as a model to load, and the process that tries a bundle out seldom needs it.
+    from kedge.stats.conformal import conformal_quantile  # noqa: PLC0415
+
     return float(conformal_quantile(conformal.edges, conformal.counts, alpha, conformal.n))
 
 

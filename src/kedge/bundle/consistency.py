@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from kedge.bundle import golden
+from kedge.bundle.slices import Slices
 from kedge.errors import BundleError, KernelError
 from kedge.kernel.contract import CATEGORICAL_SLOTS, CONFIDENCE_SLOTS, NUMERIC_SLOTS
 
@@ -82,10 +83,10 @@ def _check_schema(bundle: Bundle) -> None:
             raise BundleError(f"{where}: column {feature.source.column} of '{spec.name}', which has {width}")
         if reason := _feature_fault(feature):
             raise BundleError(f"{where}: {reason}")
-    names = {feature.name for feature in schema.features}
-    for name in schema.slices:
-        if name not in names:
-            raise BundleError(f"features/schema.json: slice '{name}' is not a feature")
+    try:
+        Slices.of(schema)
+    except BundleError as error:
+        raise BundleError(f"features/schema.json: {error}") from error
 
 
 def _feature_fault(feature: Feature) -> str | None:

@@ -23,6 +23,7 @@ from kedge.bundle.manifest import (
     Snapshots,
 )
 from kedge.bundle.provenance import Provenance
+from kedge.bundle.slices import Slices
 from kedge.errors import BundleError
 
 if TYPE_CHECKING:
@@ -133,6 +134,10 @@ class Bundle:
     def layout(self) -> Layout:
         """What the kernel counts for this bundle. Raises `KernelError` where the reference does not fit the schema."""
         return layout.build(self.manifest, self.schema, self.distributions, self.serving)
+
+    def slices(self) -> Slices:
+        """By what its labels are told apart."""
+        return Slices.of(self.schema)
 
 
 def check_roles(manifest: Manifest) -> None:

@@ -55,7 +55,7 @@ def build(manifest: Manifest, schema: Schema, distributions: Distributions | Non
             raise KernelError(f"tensor '{tensor.name}' is read both by column and as a summary")
         index = list(tensors).index(tensor.name)
         if reference.kind == "categorical":
-            features.append(_categorical(feature, index))
+            features.append(categorical(feature, index))
         else:
             features.append(_numeric(feature, reference, index))
     prediction = serving.prediction
@@ -104,7 +104,8 @@ def _numeric(feature: Feature, reference: NumericReference, tensor: int) -> Nume
     )
 
 
-def _categorical(feature: Feature, tensor: int) -> CategoricalFeature:
+def categorical(feature: Feature, tensor: int) -> CategoricalFeature:
+    """How the kernel reads a categorical feature of this tensor. Raises `KernelError` where it cannot."""
     missing = feature.missing.value if feature.missing.kind == "sentinel" else None
     if isinstance(missing, float):
         raise KernelError(f"feature '{feature.name}': the sentinel of a categorical feature must be text or an integer")

@@ -47,5 +47,8 @@ MODEL_BYTES: Final = 2 * GIB - 1
 GOLDEN_ELEMENTS: Final = 16 * MIB
 """Elements of one golden tensor: a shape whose product overflows, or says gigabytes where the data says none."""
 
+RANK: Final = 16
+"""Dimensions of a tensor whose elements are counted: a product of a million large ones takes minutes and megabytes."""
+
 COPY_BYTES: Final = MIB
 """Read and hashed at a time: memory stays the same however large a member is."""

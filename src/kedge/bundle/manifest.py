@@ -51,7 +51,7 @@ class TensorSpec(Model):
 
     name: Label
     dtype: DTypeName
-    shape: tuple[int, ...] = Field(max_length=16)
+    shape: tuple[int, ...] = Field(max_length=limits.RANK)
 
 
 class FileEntry(Model):
@@ -129,14 +129,23 @@ class Feature(Model):
     missing: MissingPolicy = MissingPolicy()
 
 
+class Slicing(Model):
+    """A numeric feature and where it is cut into slices."""
+
+    feature: Label
+    edges: tuple[float, ...] = Field(min_length=1)
+    """Increasing; a value equal to an edge belongs above it."""
+
+
 class Schema(Model):
     """features/schema.json."""
 
     features: tuple[Feature, ...]
     label: Label | None = None
     time: Label | None = None
-    slices: tuple[Label, ...] = ()
-    """Features by whose value the evaluation at build is reported apart."""
+    slices: tuple[Label | Slicing, ...] = ()
+    """Features by whose value the evaluation at build and the labels of production are reported apart: the name of a
+    categorical one, or a numeric one with its edges. `kedge.bundle.slices` says how."""
     maturity_seconds: int = Field(default=86400, ge=0)
     """Age at which labels of a prediction are taken as complete."""
     selective: bool = False
@@ -331,7 +340,7 @@ class GoldenTensor(Model):
 
     name: Label
     dtype: DTypeName
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] = Field(max_length=limits.RANK)
     raw: str
 
 

@@ -68,7 +68,7 @@ def check_graph(path: Path, name: str, external: Mapping[str, int] | None = None
     files = external or {}
     model = parse(path, name)
     folder = name.rpartition("/")[0]
-    used = {_check_external(tensor, folder, files, name) for tensor in _tensors(model)} - {None}
+    used = {_check_external(tensor, folder, files, name) for tensor in tensors(model)} - {None}
     for unused in sorted(set(files) - used):
         raise BundleError(f"{unused}: no tensor of {name} reads this external data")
     try:
@@ -146,7 +146,7 @@ def _compare(
             raise BundleError(f"{name}: {what} '{spec.name}' is {list(shape)}, bundle.json says {list(spec.shape)}")
 
 
-def _tensors(model: Any) -> Iterator[Any]:
+def tensors(model: Any) -> Iterator[Any]:
     """Every TensorProto a model holds, in graphs, subgraphs, functions and training graphs."""
     graphs = [model.graph]
     for training in model.training_info:
@@ -189,7 +189,7 @@ def _check_external(tensor: Any, folder: str, files: Mapping[str, int], name: st
     if path not in files:
         raise BundleError(f"{where}: '{path}' is not listed in bundle.json as external data")
     bits = _BITS.get(tensor.data_type)
-    if bits is None or any(dim < 0 for dim in tensor.dims):
+    if bits is None or len(tensor.dims) > limits.RANK or any(dim < 0 for dim in tensor.dims):
         raise BundleError(f"{where}: element type {tensor.data_type} or shape cannot be external")
     due = (math.prod(tensor.dims) * bits + 7) // 8
     offset, length = (_count(entries.get(key), where) for key in ("offset", "length"))

@@ -88,7 +88,7 @@ class Counts:
         return cls(layout, np.zeros(state.words, np.int64), empty_bounds(state.bounds))
 
     @classmethod
-    def parse(cls, data: bytes, layout: Layout) -> Counts:
+    def parse(cls, data: bytes | memoryview, layout: Layout) -> Counts:
         """Read snapshot bytes, which may come from anyone.
 
         Args:

@@ -8,6 +8,8 @@ import numpy as np
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
 import kedge
+from kedge.errors import GRPC_STATUSES
+from kedge.kernel.contract import SCHEMA_KINDS
 from kedge.kernel.latency import latency_lower
 from kedge.metrics.verdicts import families
 
@@ -23,25 +25,6 @@ if TYPE_CHECKING:
 BOUNDS: Final = tuple(2**power for power in range(13, 37))
 """Upper bounds of latency buckets, in nanoseconds: 8.2 us to 69 s. Powers of two are borders of the kernel's own
 buckets, so that cumulative counts are exact."""
-CODES: Final = (
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-)
 
 
 class Collector:
@@ -94,6 +77,11 @@ class Collector:
     def _traffic(self) -> Iterator[Metric]:
         who = ("model", "version", "arm")
         requests = CounterMetricFamily("kedge_requests", "Requests answered, by gRPC status.", labels=(*who, "code"))
+        schema = CounterMetricFamily(
+            "kedge_schema_violations",
+            "Inputs refused because they are missing, of another type or shape, or (without a name here) unknown.",
+            labels=(*who, "input", "kind"),
+        )
         rows = CounterMetricFamily("kedge_rows", "Rows of inputs counted.", labels=who)
         queue = HistogramMetricFamily(
             "kedge_queue_seconds", "Time requests waited for a batch to run. The sum is within 1 %.", labels=who
@@ -103,14 +91,20 @@ class Collector:
         )
         for key, counts in sorted(self._view.totals().items()):
             labels = self._labels(key)
-            for code, count in zip(CODES, counts.status.tolist(), strict=True):
+            for code, count in zip(GRPC_STATUSES, counts.status.tolist(), strict=True):
                 if count:
                     requests.add_metric((*labels, code), count)
+            for name, violations in zip(counts.layout.schema_inputs, counts.schema.tolist(), strict=True):
+                for kind, count in zip(SCHEMA_KINDS, violations, strict=True):
+                    if count:
+                        schema.add_metric((*labels, name, kind), count)
+            if counts.schema_unknown:
+                schema.add_metric((*labels, "", "unknown"), counts.schema_unknown)
             rows.add_metric(labels, counts.rows)
             for family, buckets in ((queue, counts.latency_queue), (run, counts.latency_run)):
                 below, total = histogram(buckets)
                 family.add_metric(labels, below, total)
-        yield from (requests, rows, queue, run)
+        yield from (requests, schema, rows, queue, run)
 
     def _labels(self, key: Key) -> tuple[str, str, str]:
         bundle = self._view.bundle(key.bundle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_BUNDLES: Final = 64
 """Bundles, in order of model and version, that have such families."""
+MAX_SLICES: Final = 1000
+"""Slices of all bundles and arms together that have series, in order of model, version and arm."""
 log = logging.getLogger(__name__)
 WHO: Final = ("model", "version", "arm")
 _CLOSED: Final = "of predictions that have reached maturity. Missing where it cannot be told."
@@ -37,6 +40,13 @@ FIGURES: Final = {
         f"Share of conformal sets or intervals that held the label, {_CLOSED}",
     ),
     "share": ("kedge_outcome_labelled_ratio", f"Share that has a label, {_CLOSED}"),
+}
+
+
+SLICE_FIGURES: Final = {
+    "accuracy": ("kedge_outcome_slice_accuracy_ratio", f"Share of right classes in a slice {_CLOSED}"),
+    "brier": ("kedge_outcome_slice_brier_score", f"Mean Brier score in a slice {_CLOSED}"),
+    "mae": ("kedge_outcome_slice_mean_absolute_error", f"Mean |predicted - label| in a slice, in its unit, {_CLOSED}"),
 }
 
 
@@ -84,7 +94,9 @@ class OutcomesCollector:
         for status, count in others.items():
             came.add_metric(("", "", status), count)
         yield came
-        yield from self._figures([report for report in reports if report.target.bundle in shown])
+        chosen = [report for report in reports if report.target.bundle in shown]
+        yield from self._figures(chosen)
+        yield from self._slices(chosen)
         yield from self._sinks()
 
     def _figures(self, reports: Sequence[OutcomesReport]) -> Iterator[Metric]:
@@ -111,6 +123,28 @@ class OutcomesCollector:
                     if value is not None:
                         family.add_metric(who, value)
         yield from (labelled, *families.values(), alpha)
+
+    def _slices(self, reports: Sequence[OutcomesReport]) -> Iterator[Metric]:
+        names = (*WHO, "feature", "value")
+        labelled = GaugeMetricFamily(
+            "kedge_outcome_slice_labelled_predictions",
+            "Predictions in a slice with a label on time, of those that have reached maturity.",
+            labels=names,
+        )
+        families = {name: GaugeMetricFamily(*words, labels=names) for name, words in SLICE_FIGURES.items()}
+        lines = (
+            ((report.target.model, report.target.version, arm.arm, line.feature, line.value), line.closed_figures)
+            for report in reports
+            for arm in report.arms
+            for line in arm.slices
+        )
+        for who, figures in itertools.islice(lines, MAX_SLICES):
+            labelled.add_metric(who, figures.labelled)
+            for name, family in families.items():
+                value = getattr(figures, name)
+                if value is not None:
+                    family.add_metric(who, value)
+        yield from (labelled, *families.values())
 
     def _sinks(self) -> Iterator[Metric]:
         waiting = GaugeMetricFamily("kedge_alert_messages_waiting", "Messages not yet delivered.", labels=("sink",))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import logging
 import socket
 import socketserver
 import threading
+import time
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,12 +22,16 @@ from kedge.metrics.collector import Collector
 from kedge.metrics.outcomes import OutcomesCollector
 
 if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
     from kedge.config import Address
     from kedge.metrics.outcomes import Labels
     from kedge.rollout.view import View
 
-REQUEST_SECONDS: Final = 10.0
-"""A connection that sends its request slower than this is closed (slow writers would hold threads)."""
+REQUEST_SECONDS: Final = 5.0
+"""From the connection to the end of its request, and again for its answer: slow writers and readers hold threads."""
+REQUEST_BYTES: Final = 16 * 1024
+"""Of a request line with its headers: each connection holds what it sends."""
 MAX_CONNECTIONS: Final = 32
 """Connections served at once; more are closed at once (a thread each)."""
 TEXT: Final = "text/plain; charset=utf-8"
@@ -119,15 +126,46 @@ def _remove_stale(path: str) -> None:
     Path(path).unlink()
 
 
+class _Bounded(io.RawIOBase):
+    """A connection as it is read: until its deadline and so many bytes, however slowly or quickly they come."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._end = time.monotonic() + REQUEST_SECONDS
+        self._left = REQUEST_BYTES
+        self.exceeded = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        if self._left == 0:
+            self.exceeded = True
+            return 0
+        seconds = self._end - time.monotonic()
+        if seconds <= 0:
+            raise TimeoutError("the request did not come in time")
+        self._connection.settimeout(seconds)
+        count = self._connection.recv_into(memoryview(buffer)[: self._left])
+        self._left -= count
+        return count
+
+
 def _handler(view: View, registry: CollectorRegistry) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = REQUEST_SECONDS
         server_version = "kedge"
         sys_version = ""
 
+        def setup(self) -> None:
+            super().setup()
+            self._bounded = _Bounded(self.connection)
+            self.rfile = io.BufferedReader(self._bounded)
+
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
-            if path == "/healthz":
+            if self._bounded.exceeded:
+                self._answer(431, b"a request has at most %d bytes\n" % REQUEST_BYTES)
+            elif path == "/healthz":
                 self._answer(200, b"ok\n")
             elif path == "/readyz":
                 self._answer(200, b"ready\n") if view.ready() else self._answer(503, b"not ready\n")
@@ -149,6 +187,7 @@ def _handler(view: View, registry: CollectorRegistry) -> type[BaseHTTPRequestHan
                 self._answer(200, body, CONTENT_TYPE_LATEST)
 
         def _answer(self, status: int, body: bytes, kind: str = TEXT) -> None:
+            self.connection.settimeout(REQUEST_SECONDS)
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
@@ -156,6 +195,11 @@ def _handler(view: View, registry: CollectorRegistry) -> type[BaseHTTPRequestHan
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(body)
+
+        def send_error(self, code: int, *_: object) -> None:
+            """The base class's answer repeats what was sent."""
+            self.close_connection = True
+            self._answer(code, f"{HTTPStatus(code).phrase}\n".encode())
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name for it
             log.debug(format, *args)

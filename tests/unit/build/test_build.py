@@ -219,11 +219,15 @@ def test_natural_variation_is_measured_where_rows_have_a_time(folder: Path, writ
 def test_slices_are_measured_apart(folder: Path, write_spec: WriteSpec) -> None:
     data = table().select([*COLUMNS, "label"])
     pq.write_table(data.set_column(3, "d", pa.array(np.arange(2000.0) % 2)), folder / "data.parquet")
-    result = build(write_spec(features={"d": {"kind": "categorical"}}, slices=["d"]), folder / "out.kedge")
+    slices = ["d", {"feature": "a", "edges": [-0.5, 0.5]}]
+    result = build(write_spec(features={"d": {"kind": "categorical"}}, slices=slices), folder / "out.kedge")
     whole = next(m for m in result.metrics if m.name == "accuracy" and m.slice is None)
     parts = {m.slice: m for m in result.metrics if m.name == "accuracy" and m.slice is not None}
-    assert set(parts) == {"d=0", "d=1"}
-    assert sum(part.n * part.value for part in parts.values()) == pytest.approx(whole.n * whole.value)
+    numbers = {"a=below -0.5", "a=-0.5 to 0.5", "a=0.5 and above"}
+    assert set(parts) == {"d=0", "d=1"} | numbers
+    for names in ({"d=0", "d=1"}, numbers):
+        right = sum(part.n * part.value for name, part in parts.items() if name in names)
+        assert right == pytest.approx(whole.n * whole.value)
 
 
 def test_a_failed_gate_writes_nothing_unless_that_is_allowed(folder: Path, write_spec: WriteSpec) -> None:
@@ -358,8 +362,10 @@ def test_a_zipmap_output_is_refused_with_the_option_that_avoids_it(folder: Path,
         ({"data": {"reference": "data.parquet", "label": "label", "time": "zzz"}}, "data.time: data file"),
         ({"data": None, "gates": ["auc >= 0.5"]}, "gates: needs data to be measured on"),
         ({"gates": ["f1 >= 0.5"]}, "gates[0]: no metric 'f1' was measured; there are accuracy, "),
-        ({"slices": ["zzz"]}, "slices[0]: there is no feature 'zzz'"),
-        ({"slices": ["a"]}, "slices[0]: feature 'a' is numeric; only a categorical one can slice"),
+        ({"slices": ["zzz"]}, "slices: there is no feature 'zzz'"),
+        ({"slices": ["a"]}, "slices: feature 'a' is numeric; say the edges it is cut at, such as {feature: a, edges:"),
+        ({"slices": [{"feature": "a", "edges": [1, 1]}]}, "slices: feature 'a' has edges that do not increase"),
+        ({"slices": [{"feature": "a", "edges": list(range(95))}]}, "97 together; at most 96 are reported apart"),
     ],
 )
 def test_what_cannot_be_built_is_one_line_and_leaves_nothing(

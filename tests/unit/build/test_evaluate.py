@@ -91,12 +91,6 @@ def test_a_bootstrap_is_the_same_every_time() -> None:
     assert once == again
 
 
-def test_slices_are_the_frequent_values_with_enough_rows() -> None:
-    values = np.array(["b"] * 40 + ["a"] * 60 + ["rare"] * 5)
-    found = list(evaluate.slices("k", values))
-    assert [(name, len(rows)) for name, rows in found] == [("k=a", 60), ("k=b", 40)]
-
-
 def test_gates_judge_the_value_and_a_metric_that_was_not_measured_is_refused() -> None:
     figures = {"auc": (0.7, 0.6, 0.8)}
     wanted = [GateSpec(metric="auc", op=">=", bound=0.7), GateSpec(metric="auc", op="<=", bound=0.69)]

@@ -96,3 +96,14 @@ def test_every_finite_value_of_the_reference_falls_into_a_bin_or_an_atom(values:
     assert slots[:UNDERFLOW].sum() == np.isfinite(values).sum()
     assert slots.sum() == len(values)
     assert slots[NAN] == 0, "a NaN is missing, by the default policy"
+
+
+def test_bins_end_where_slices_do() -> None:
+    values = np.random.default_rng(1).normal(size=5000)
+    cuts = (-9.0, -0.1, 0.1, 0.2)
+    shape = reference.numeric("v", values, cuts=cuts)
+    assert set(cuts) <= set(shape.edges)
+    assert len(shape.edges) == len(shape.bin_means) + 1 == 21
+    assert shape.edges[0] == -9.0
+    assert shape.edges[-1] > values.max()
+    assert reference.numeric("v", values, cuts=tuple(range(20))).edges == reference.numeric("v", values).edges

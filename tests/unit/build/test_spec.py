@@ -88,6 +88,9 @@ def test_the_miss_rate_of_intervals_and_sets_can_be_said(tmp_path: Path) -> None
             "serving.batching.max_batch: should be greater than or equal to 1, got 0",
         ),
         (SMALLEST + "slices: origin\n", "slices: must be a list, got 'origin'"),
+        (SMALLEST + "slices: [{feature: a, edge: [1]}]\n", "slices[0].edge: unknown key; did you mean 'edges'?"),
+        (SMALLEST + "slices: [{feature: a, edges: [low]}]\n", "slices[0].edges[0]: must be a number, got 'low'"),
+        (SMALLEST + "slices: [3]\n", "slices[0]: must be a mapping, got 3"),
         (
             SMALLEST + "risk_class: low\n",
             "risk_class: must be 'minimal', 'limited', 'high' or 'unclassified', got 'low'",

@@ -42,6 +42,12 @@ def test_what_was_measured_stands_with_its_interval_or_without_one(tmp_path: Pat
     assert text == rendered(tmp_path, documents, risk_class="high", owners={"model": "m@example.org"})
 
 
+def test_by_what_it_is_told_apart_is_said(tmp_path: Path) -> None:
+    documents = making.documents()
+    documents["features/schema.json"]["slices"] = [{"feature": "speed", "edges": [0.5, 20]}]
+    assert "Reported apart by: speed (cut at 0.5, 20)." in rendered(tmp_path, documents)
+
+
 def test_what_nobody_said_is_said(tmp_path: Path) -> None:
     documents = making.documents()
     documents["eval/metrics.json"]["metrics"] = []

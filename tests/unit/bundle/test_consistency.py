@@ -42,7 +42,7 @@ CONTRADICTIONS: list[tuple[str, str, Any, str]] = [
     (SCHEMA, "features.1.vocabulary", ["a"], "categories are text, its tensor FP32"),
     (SCHEMA, "features.1.vocabulary", [], "needs 1 to 60 categories"),
     (SCHEMA, "features.1.kind", "summary", "a summary feature has no vocabulary"),
-    (SCHEMA, "slices", ["nowhere"], "slice 'nowhere' is not a feature"),
+    (SCHEMA, "slices", ["nowhere"], "slices: there is no feature 'nowhere'"),
     (REFERENCE, "features.0.name", "nowhere", "not those of features/schema.json"),
     (REFERENCE, "features.1.name", "speed", "appears twice"),
     (REFERENCE, "features.0.counts", [1] * 31, "31 counts, expected 32"),

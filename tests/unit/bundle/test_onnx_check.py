@@ -105,6 +105,16 @@ def test_external_data_that_leaves_its_file_is_refused(
     assert reason in refused(with_external({"location": "w.bin", **external}))
 
 
+def test_a_shape_whose_product_would_take_minutes_is_refused(refused: Callable[[bytes], str]) -> None:
+    model = making.model(external={"location": "w.bin"})
+    model.graph.initializer[0].dims.extend([2**62] * 200_000)
+    content = {**making.files(model_=model), "model/w.bin": bytes(16)}
+    assert "shape cannot be external" in refused(making.pack(content))
+    documents = making.documents()
+    documents["golden/golden.json"]["inputs"][0]["shape"] = [2**52] * 200_000
+    assert "golden/golden.json: inputs.0.shape" in refused(making.pack(making.files(documents)))
+
+
 def test_external_data_that_nothing_reads_is_refused(refused: Callable[[bytes], str]) -> None:
     assert "no tensor of model/model.onnx reads" in refused(making.pack({**making.files(), "model/w.bin": WEIGHTS}))
 

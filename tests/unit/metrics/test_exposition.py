@@ -80,6 +80,8 @@ def view(tmp_path_factory: pytest.TempPathFactory) -> View:
     sketch.observe_batch(np.array([5_000], np.int64), 2_000_000, 1500)
     sketch.observe_status(0)
     sketch.observe_status(3, 2)
+    sketch.observe_schema("misshaped", "temp")
+    sketch.observe_schema("unknown", "colour")
     snapshot = cells.encode({(bundle.id, Arm.LIVE, 1): cells.Cell(sketch.snapshot())})
     live = Live(bundle, None, 1, 5.0)  # type: ignore[arg-type] - no plane has loaded it
     plane: Any = SimpleNamespace(name="portable", snapshot=lambda: snapshot)
@@ -132,6 +134,12 @@ def test_every_family_has_its_labels_and_values(get: Any) -> None:
     assert samples["kedge_rows_total", who] == 1500
     assert samples["kedge_requests_total", (("arm", "live"), ("code", "OK"), *who[1:])] == 1
     assert samples["kedge_requests_total", (("arm", "live"), ("code", "INVALID_ARGUMENT"), *who[1:])] == 2
+    violations = {
+        (dict(labels)["input"], dict(labels)["kind"]): value
+        for (name, labels), value in samples.items()
+        if name == "kedge_schema_violations_total"
+    }
+    assert violations == {("temp", "misshaped"): 1, ("", "unknown"): 1}
     assert samples["kedge_run_seconds_count", who] == 1
     assert samples["kedge_run_seconds_sum", who] == pytest.approx(0.002, rel=0.01)
     published = {

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from kedge_testing.outcomes import BUNDLE, World, conformal, predictions
+from kedge_testing.outcomes import BUNDLE, World, conformal, predictions, slices
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kedge.alerts.service import SinkStatus
 from kedge.metrics.outcomes import OutcomesCollector
-from kedge.monitor.outcomes.database import OutcomesError
+from kedge.monitor.outcomes.file import OutcomesError
 from kedge.monitor.outcomes.report import gather
 
 if TYPE_CHECKING:
@@ -91,6 +91,19 @@ def test_figures_are_those_of_closed_cohorts(labels: Labels) -> None:
     assert not any(name == "kedge_outcome_mean_absolute_error" for name, _ in found)
 
 
+def test_slices_have_series_up_to_a_limit(labels: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels.target = labels.world.aim(slices=slices())
+    labels.world.take(predictions(24, sequence=np.arange(200, 224), slice=1 + np.arange(24) % 12), ["yes", "no"] * 12)
+    labels.world.now += 86400 + 3600
+    found = labels.samples()
+    assert found[key("kedge_outcome_slice_labelled_predictions", **WHO, feature="carrier", value="UA")] == 6
+    assert found[key("kedge_outcome_slice_accuracy_ratio", **WHO, feature="carrier", value="UA")] == 1.0
+    assert found[key("kedge_outcome_slice_accuracy_ratio", **WHO, feature="delay", value="(missing)")] == 0.5
+    assert sum(name == "kedge_outcome_slice_labelled_predictions" for name, _ in found) == 7
+    monkeypatch.setattr("kedge.metrics.outcomes.MAX_SLICES", 3)
+    assert sum(name == "kedge_outcome_slice_accuracy_ratio" for name, _ in labels.samples()) == 3
+
+
 def test_what_cannot_be_read_leaves_the_other_metrics_alone(labels: Labels) -> None:
     labels.failure = OutcomesError("the disk is gone")
     assert labels.text() == ""
@@ -98,6 +111,8 @@ def test_what_cannot_be_read_leaves_the_other_metrics_alone(labels: Labels) -> N
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian package prometheus) is not installed")
 def test_promtool_has_nothing_to_say(labels: Labels) -> None:
+    labels.target = labels.world.aim(slices=slices())
+    labels.world.take(predictions(5, sequence=np.arange(200, 205), slice=3), ["yes"] * 5)
     labels.world.now += 86400 + 3600
     done = subprocess.run(
         ["promtool", "check", "metrics"], input=labels.text(), capture_output=True, text=True, check=False

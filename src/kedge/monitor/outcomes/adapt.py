@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from kedge.monitor.outcomes.database import Rate
+from kedge.monitor.outcomes.tables import Rate
 from kedge.stats import adaptive_alpha
 
 if TYPE_CHECKING:

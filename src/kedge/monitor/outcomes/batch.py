@@ -48,10 +48,6 @@ class Kind(Enum):
     CLASS = 2
 
 
-PROBABILITIES = 8
-"""At most, in a prediction id: those of the first classes."""
-
-
 @dataclass(frozen=True, eq=False)
 class Opened:
     """Prediction ids, opened: n entries each. Rows whose seal is not GOOD hold anything.
@@ -63,6 +59,7 @@ class Opened:
         epoch: low 32 bits of the route's epoch.
         boot, shard, sequence: together unique.
         seconds: when it was predicted, since 1970.
+        slice: id of its slices; 0 for none.
         key_bits: low 20 bits of the hash of the sticky key; without one 0, or bits that the rows of one request share.
         kind: `Kind` values.
         value, lower, upper: of VALUE; NaN bounds where there was no interval.
@@ -79,6 +76,7 @@ class Opened:
     shard: NDArray[np.uint16]
     sequence: NDArray[np.int64]
     seconds: NDArray[np.int64]
+    slice: NDArray[np.int64]
     key_bits: NDArray[np.int64]
     kind: NDArray[np.uint8]
     value: NDArray[np.float64]

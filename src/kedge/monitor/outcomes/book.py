@@ -12,8 +12,8 @@ from kedge.monitor.outcomes import counts as tally
 from kedge.monitor.outcomes.adapt import Adaptive
 from kedge.monitor.outcomes.batch import Kind, Seal, Status, numbers, truths
 from kedge.monitor.outcomes.coverage import held_classes, held_values
-from kedge.monitor.outcomes.database import CellKey, Units
 from kedge.monitor.outcomes.ledger import Ledger, label_key
+from kedge.monitor.outcomes.tables import CellKey, SliceKey, Units
 from kedge.monitor.outcomes.target import HORIZON
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class _Turn:
 
     def __init__(self) -> None:
         self.cells: dict[CellKey, Counts] = {}
+        self.slices: dict[SliceKey, Counts] = {}
         self.units: dict[tuple[str, str, int, int], Units] = {}
 
     def add(self, key: CellKey, counts: Counts) -> None:
@@ -108,12 +109,18 @@ class Book:
         """The miss rate in force for a bundle."""
         return self._adaptive.alpha(target)
 
-    def tend(self, targets: Sequence[Target], predicted: Mapping[tuple[str, str], int]) -> list[Target]:
+    def tend(
+        self,
+        targets: Sequence[Target],
+        predicted: Mapping[tuple[str, str], int],
+        sliced: Mapping[tuple[str, str], Mapping[int, int]] | None = None,
+    ) -> list[Target]:
         """What is due with time: miss rates step, old cohorts fold, what is past the horizon is forgotten.
 
         Args:
             targets: of the bundles that answer.
             predicted: rows predicted since the last call, by bundle and arm.
+            sliced: the same by number of the slice, where it can be told.
 
         Returns:
             Those whose miss rate moved.
@@ -123,24 +130,35 @@ class Book:
         """
         now = self._clock()
         known = {target.bundle: target for target in targets}
+
+        def cohort(bundle: str) -> int:
+            wide = cohorts.width(known[bundle].maturity)
+            return int(now) // wide * wide
+
         rows = {
-            (bundle, arm, int(now) // (wide := cohorts.width(known[bundle].maturity)) * wide): count
+            (bundle, arm, cohort(bundle)): count
             for (bundle, arm), count in predicted.items()
             if bundle in known and count
+        }
+        by_slice = {
+            SliceKey(bundle, arm, cohort(bundle), number): count
+            for (bundle, arm), counts in (sliced or {}).items()
+            if bundle in known
+            for number, count in counts.items()
+            if count
         }
         moved = [target for target in targets if self._adaptive.step(target, now)]
         try:
             with self._database.transaction():
                 self._adaptive.write()
                 self._database.add_predicted(rows)
+                self._database.slices.add_predicted(by_slice)
                 self._database.forget_before(int(now) - HORIZON)
                 for target in targets:
-                    closed = [
-                        began
-                        for began in self._database.cohorts(target.bundle)
-                        if cohorts.closed(began, target.maturity, now)
-                    ]
+                    closed = _closed(self._database.cohorts(target.bundle), target, now)
                     self._database.fold(target.bundle, closed[: max(0, len(closed) - cohorts.KEPT)])
+                    tables = self._database.slices
+                    tables.fold(target.bundle, _closed(tables.cohorts(target.bundle), target, now))
         except BaseException:
             self._adaptive.discard()
             raise
@@ -153,6 +171,7 @@ class Book:
         self._adaptive.write()
         for key, counts in turn.cells.items():
             self._database.add_cell(key, counts)
+        self._database.slices.add(turn.slices)
         self._database.add_units(turn.units)
         self._database.add_statuses(statuses)
 
@@ -200,18 +219,32 @@ class Book:
             arm, epoch, cohort, is_late, is_whole = group
             where = (target.bundle, self._arms[arm], epoch, cohort)
             part = opened.part(rows)
-            if target.values:
-                counts = tally.of_values(truth[rows], part.value, target.unit, held[rows])
-            else:
-                steps = part.steps[:, : len(target.classes) if is_whole else 0]
-                counts = tally.of_classes(truth[rows], part.label, steps, held[rows])
-            turn.add(CellKey(*where, bool(is_late)), counts)
+            turn.add(
+                CellKey(*where, bool(is_late)), _tally(target, part, truth[rows], held[rows], whole=bool(is_whole))
+            )
             split = self._splits.of(target.bundle).get(epoch)
             if split is not None and not is_late and not target.values:
                 labels = units.Labelled(part.seconds, part.key_bits, truth[rows] != part.label)
                 found = units.count(self._ledger, split, labels)
                 turn.units[where] = turn.units.get(where, Units()) + found
+        for column in target.slices.numbers(opened.slice).T:
+            for group, rows in _groups(~late & (column >= 0), opened.arm, began, column, whole):
+                arm, cohort, number, is_whole = group
+                sums = _tally(target, opened.part(rows), truth[rows], held[rows], whole=bool(is_whole))
+                key = SliceKey(target.bundle, self._arms[arm], cohort, number)
+                turn.slices[key] = turn.slices[key] + sums if key in turn.slices else sums
         return held
+
+
+def _closed(began: Sequence[int], target: Target, now: float) -> list[int]:
+    return [start for start in began if cohorts.closed(start, target.maturity, now)]
+
+
+def _tally(target: Target, opened: Opened, truth: NDArray[Any], held: NDArray[np.int64], *, whole: bool) -> Counts:
+    """Counts of some labels; `whole`: their ids hold the probability of every class."""
+    if target.values:
+        return tally.of_values(truth, opened.value, target.unit, held)
+    return tally.of_classes(truth, opened.label, opened.steps[:, : len(target.classes) if whole else 0], held)
 
 
 def _groups(

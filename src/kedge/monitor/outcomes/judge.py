@@ -9,10 +9,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
+
 from kedge.monitor.verdict import Cause, Judgement, Span, Verdict
 from kedge.stats import betting_confidence_sequence, coverage_floor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from kedge.monitor.outcomes.report import ArmOutcomes, OutcomesReport
     from kedge.monitor.outcomes.target import Target
 
@@ -28,8 +32,8 @@ LEAST: Final = 100
 """Labels below which nothing is said."""
 
 
-class _Found(NamedTuple):
-    """One side of a verdict: `bad` of `n`, which should be at most `line` of them."""
+class Side(NamedTuple):
+    """One side of a verdict: `bad` of `n` labels of closed cohorts, which should be at most `line` of them."""
 
     name: str
     test: str
@@ -37,6 +41,8 @@ class _Found(NamedTuple):
     n: int
     line: float
     words: str
+    share: float | None
+    """Of the predictions it is about that have a label, where that is known."""
 
 
 def judge(report: OutcomesReport) -> tuple[Judgement, ...]:
@@ -49,13 +55,12 @@ def judge(report: OutcomesReport) -> tuple[Judgement, ...]:
     Source: Podkopaev and Ramdas 2022, "Tracking the risk of a deployed model and detecting harmful distribution
     shifts"; Waudby-Smith and Ramdas 2024.
     """
-    return tuple(
-        _judgement(report.target, arm, side)
-        for arm in report.arms
-        if arm.arm in JUDGED_ARMS
-        for side in (_accuracy(report.target, arm), _coverage(report.target, arm))
-        if side is not None
-    )
+    found: list[Judgement] = []
+    for arm in report.arms:
+        if arm.arm in JUDGED_ARMS:
+            sides = (_accuracy(report.target, arm), _coverage(report.target, arm))
+            found += judgements(report.target, arm, [side for side in sides if side is not None], ALPHA)
+    return tuple(found)
 
 
 def condemns(target: Target, found: Judgement) -> bool:
@@ -67,7 +72,7 @@ def condemns(target: Target, found: Judgement) -> bool:
     return not target.selective and (found.arm, found.name, found.verdict) == ("live", "accuracy", Verdict.CRITICAL)
 
 
-def _accuracy(target: Target, arm: ArmOutcomes) -> _Found | None:
+def _accuracy(target: Target, arm: ArmOutcomes) -> Side | None:
     if target.values or target.risk is None:
         return None
     n = arm.closed.labelled
@@ -76,10 +81,10 @@ def _accuracy(target: Target, arm: ArmOutcomes) -> _Found | None:
         f"{100 * wrong / max(1, n):.1f} % of {n:,} labelled answers are wrong; at build {100 * target.risk:.1f} % at "
         "most were"
     )
-    return _Found("accuracy", "risk", wrong, n, target.risk, words)
+    return Side("accuracy", "risk", wrong, n, target.risk, words, arm.closed_figures.share)
 
 
-def _coverage(target: Target, arm: ArmOutcomes) -> _Found | None:
+def _coverage(target: Target, arm: ArmOutcomes) -> Side | None:
     conformal = None if target.distributions is None else target.distributions.conformal
     if conformal is None or not conformal.n:
         return None
@@ -91,36 +96,45 @@ def _coverage(target: Target, arm: ArmOutcomes) -> _Found | None:
         f"{100 * (n - missed) / max(1, n):.1f} % of {n:,} {what} held the label; {100 * floor:.1f} % is the least that "
         f"their calibration allows for"
     )
-    return _Found("coverage", "coverage", missed, n, 1.0 - floor, words)
+    return Side("coverage", "coverage", missed, n, 1.0 - floor, words, arm.closed_figures.share)
 
 
-def _judgement(target: Target, arm: ArmOutcomes, side: _Found) -> Judgement:
-    lower = float(betting_confidence_sequence([0.0, 1.0], [side.n - side.bad, side.bad], 2 * ALPHA)[0])
-    reasons: tuple[str, ...]
-    if side.n < LEAST:
-        verdict, reasons = Verdict.INSUFFICIENT, (f"{side.n:,} labels of closed cohorts; {LEAST} are needed",)
-    elif lower > side.line + CRITICAL:
-        verdict, reasons = Verdict.CRITICAL, (side.words, *_limits(target, arm))
-    elif lower > side.line + TOLERANCE:
-        verdict, reasons = Verdict.WARN, (side.words, *_limits(target, arm))
-    else:
-        verdict, reasons = Verdict.OK, ()
+def judgements(target: Target, arm: ArmOutcomes, sides: Sequence[Side], alpha: float) -> Iterator[Judgement]:
+    """What sides come to.
+
+    Args:
+        target: whose labels they are.
+        arm: and of which arm.
+        sides: what is judged.
+        alpha: chance of ever raising a false alarm by one of them.
+    """
     spans = [cohort for cohort in arm.cohorts if cohort.closed and cohort.counts.labelled]
-    windows = (Span(spans[0].start, spans[-1].end, side.n),) if spans else ()
-    return Judgement(
-        model=target.model, version=target.version, bundle=target.bundle, arm=arm.arm, subject="outcomes",
-        name=side.name, verdict=verdict, cause=Cause.MODEL if verdict.problem else Cause.NONE,
-        test=side.test if side.n >= LEAST else "", effect=side.bad / max(1, side.n), line=side.line + TOLERANCE,
-        statistic=float(side.bad), p_value=math.nan, windows=windows, rows=side.n,
-        smallest_detectable=min(1.0, TOLERANCE + math.sqrt(math.log(1 / ALPHA) / (2 * max(1, side.n)))),
-        reasons=reasons,
-    )  # fmt: skip
+    counted = np.array([(side.n - side.bad, side.bad) for side in sides]).reshape(-1, 2)
+    lower, _ = betting_confidence_sequence([0.0, 1.0], counted, 2 * alpha)
+    for side, least in zip(sides, np.atleast_1d(lower).tolist(), strict=True):
+        reasons: tuple[str, ...]
+        if side.n < LEAST:
+            verdict, reasons = Verdict.INSUFFICIENT, (f"{side.n:,} labels of closed cohorts; {LEAST} are needed",)
+        elif least > side.line + CRITICAL:
+            verdict, reasons = Verdict.CRITICAL, (side.words, *_limits(target, side.share))
+        elif least > side.line + TOLERANCE:
+            verdict, reasons = Verdict.WARN, (side.words, *_limits(target, side.share))
+        else:
+            verdict, reasons = Verdict.OK, ()
+        yield Judgement(
+            model=target.model, version=target.version, bundle=target.bundle, arm=arm.arm, subject="outcomes",
+            name=side.name, verdict=verdict, cause=Cause.MODEL if verdict.problem else Cause.NONE,
+            test=side.test if side.n >= LEAST else "", effect=side.bad / max(1, side.n), line=side.line + TOLERANCE,
+            statistic=float(side.bad), p_value=math.nan, rows=side.n,
+            windows=(Span(spans[0].start, spans[-1].end, side.n),) if spans else (),
+            smallest_detectable=min(1.0, TOLERANCE + math.sqrt(math.log(1 / alpha) / (2 * max(1, side.n)))),
+            reasons=reasons,
+        )  # fmt: skip
 
 
-def _limits(target: Target, arm: ArmOutcomes) -> tuple[str, ...]:
+def _limits(target: Target, share: float | None) -> tuple[str, ...]:
     """What the labels do not say."""
     words = []
-    share = arm.closed_figures.share
     if share is not None and share < 1:
         words.append(f"labels came for {100 * share:.1f} % of the predictions")
     if target.selective:

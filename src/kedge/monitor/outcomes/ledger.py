@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kedge.monitor.outcomes.bits import Bits
-from kedge.monitor.outcomes.database import OutcomesError
+from kedge.monitor.outcomes.file import OutcomesError
 
 if TYPE_CHECKING:
     import numpy as np

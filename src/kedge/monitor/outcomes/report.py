@@ -6,14 +6,15 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kedge.monitor.outcomes import cohorts
+from kedge.monitor.outcomes import cohorts, sliced
 from kedge.monitor.outcomes.cohorts import FOLDED
 from kedge.monitor.outcomes.counts import Counts
-from kedge.monitor.outcomes.database import Units
 from kedge.monitor.outcomes.figures import Figures
+from kedge.monitor.outcomes.tables import Units
 
 if TYPE_CHECKING:
     from kedge.monitor.outcomes.database import Database
+    from kedge.monitor.outcomes.sliced import SliceOutcomes
     from kedge.monitor.outcomes.target import Target
     from kedge.monitor.outcomes.units import Splits
 
@@ -53,6 +54,7 @@ class ArmOutcomes:
         closed_figures, open_figures, late_figures: of closed cohorts, of younger ones, and of labels that came after
             their cohort was closed.
         cohorts: in order of time.
+        slices: the same labels, once for every feature that slices.
     """
 
     arm: str
@@ -61,6 +63,7 @@ class ArmOutcomes:
     open_figures: Figures
     late_figures: Figures
     cohorts: tuple[Cohort, ...]
+    slices: tuple[SliceOutcomes, ...]
 
 
 @dataclass(frozen=True)
@@ -112,10 +115,11 @@ def gather(database: Database, target: Target, now: float) -> OutcomesReport:
     for (arm, cohort), rows in database.predicted(target.bundle).items():
         predicted[arm][cohort] = rows
     rates = database.adapted(target.bundle)
+    slices = sliced.gather(database, target, now) if target.slices.features else {}
     return OutcomesReport(
         target=target,
         arms=tuple(
-            _arm(target, arm, counted[arm], predicted[arm], late[arm], now=now)
+            _arm(target, arm, counted[arm], predicted[arm], late[arm], now=now, slices=slices.get(arm, ()))
             for arm in sorted({*counted, *predicted, *late})
         ),
         statuses={status: count for (bundle, status), count in database.statuses().items() if bundle == target.bundle},
@@ -124,7 +128,14 @@ def gather(database: Database, target: Target, now: float) -> OutcomesReport:
 
 
 def _arm(
-    target: Target, arm: str, counted: dict[int, Counts], predicted: dict[int, int], late: Counts, *, now: float
+    target: Target,
+    arm: str,
+    counted: dict[int, Counts],
+    predicted: dict[int, int],
+    late: Counts,
+    *,
+    now: float,
+    slices: tuple[SliceOutcomes, ...],
 ) -> ArmOutcomes:
     wide = cohorts.width(target.maturity)
     found = tuple(
@@ -150,6 +161,7 @@ def _arm(
         open_figures=sums[False][1],
         late_figures=Figures.of(late, 0, target.unit),
         cohorts=found,
+        slices=slices,
     )
 
 

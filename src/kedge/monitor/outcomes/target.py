@@ -10,7 +10,8 @@ from kedge.bundle.conformal import threshold
 
 if TYPE_CHECKING:
     from kedge.bundle.contents import Bundle
-    from kedge.bundle.manifest import Confidence, Distributions
+    from kedge.bundle.manifest import Confidence, Distributions, Metric, Metrics
+    from kedge.bundle.slices import Slices
 
 PREFIX: Final = 8
 """Bytes of a bundle's id that a prediction id holds."""
@@ -36,6 +37,8 @@ class Target:
         distributions: with the calibration scores; None without a reference.
         risk: upper bound of the share of wrong classes on the evaluation data; None where it was not measured.
         evaluated: figures of eval/metrics.json on all rows, by name.
+        slices: by which its labels are told apart.
+        measured: figures of eval/metrics.json by slice, ``feature=value``, then by name.
     """
 
     bundle: str
@@ -49,6 +52,8 @@ class Target:
     distributions: Distributions | None
     risk: float | None
     evaluated: dict[str, float]
+    slices: Slices
+    measured: dict[str, dict[str, Metric]]
 
     @classmethod
     def of(cls, bundle: Bundle) -> Target | None:
@@ -70,6 +75,8 @@ class Target:
             distributions=bundle.distributions,
             risk=None if accuracy is None or accuracy.low is None else 1 - accuracy.low,
             evaluated={name: metric.value for name, metric in whole.items()},
+            slices=bundle.slices(),
+            measured=_by_slice(bundle.metrics),
         )
 
     @property
@@ -80,6 +87,14 @@ class Target:
     def threshold(self, alpha: float) -> float | None:
         """The conformal threshold at a miss rate; None without calibration scores."""
         return threshold(self.distributions, alpha)
+
+
+def _by_slice(metrics: Metrics) -> dict[str, dict[str, Metric]]:
+    found: dict[str, dict[str, Metric]] = {}
+    for metric in metrics.metrics:
+        if metric.slice is not None:
+            found.setdefault(metric.slice, {})[metric.name] = metric
+    return found
 
 
 def _unit(distributions: Distributions | None) -> float:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from kedge.monitor.outcomes.database import Units
 from kedge.monitor.outcomes.ledger import unit_key
+from kedge.monitor.outcomes.tables import Units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from kedge_testing.outcomes import BUNDLE, NOW, World, predictions, target
 
 from kedge.monitor.outcomes.batch import ClassIndex, Seal
 from kedge.monitor.outcomes.counts import Counts
-from kedge.monitor.outcomes.database import OutcomesError
+from kedge.monitor.outcomes.file import OutcomesError
 from kedge.monitor.outcomes.target import HORIZON
 from kedge.monitor.outcomes.units import Split
 
@@ -124,6 +124,17 @@ def test_cohorts_closed_long_ago_are_added_up(world: World, monkeypatch: pytest.
     assert sum(cells.values(), Counts.empty()) == before
     assert min(cell.cohort for cell in cells) == 0
     assert list(world.database.predicted(BUNDLE).values()) == [100]
+
+
+def test_epochs_of_cohorts_closed_long_ago_are_added_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kedge.monitor.outcomes.cohorts.KEPT", 0)
+    for epoch in range(1, 6):
+        world.take(predictions(2, epoch=epoch, sequence=[2 * epoch, 2 * epoch + 1]), ["yes", "no"])
+    assert len(world.database.cells(BUNDLE)) == 5
+    before = sum(world.database.cells(BUNDLE).values(), Counts.empty())
+    world.now = NOW + 2 * 86400
+    world.book.tend([target()], {})
+    assert list(world.database.cells(BUNDLE).values()) == [before]
 
 
 class TestUnits:

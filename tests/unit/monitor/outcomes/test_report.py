@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from kedge_testing.outcomes import BUNDLE, NOW, conformal, predictions, target
 
-from kedge.monitor.outcomes.database import Units
 from kedge.monitor.outcomes.judge import condemns, judge
 from kedge.monitor.outcomes.report import SplitUnits, gather, split_units
+from kedge.monitor.outcomes.tables import Units
 from kedge.monitor.outcomes.units import Split, rollout_name
 from kedge.monitor.verdict import Cause, Verdict
 
