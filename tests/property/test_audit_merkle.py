@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,14 @@ from hypothesis import strategies as st
 from kedge.audit import merkle
 from kedge.audit.frontier import Frontier
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 entries = st.lists(st.binary(max_size=8), max_size=70)
+
+
+def tree_of(entries: Sequence[bytes]) -> merkle.Tree:
+    return merkle.Tree(map(merkle.leaf_hash, entries))
 
 
 def slow_root(items: list[bytes]) -> bytes:
@@ -32,7 +40,7 @@ def test_tree_frontier_and_definition_agree(items: list[bytes]) -> None:
         frontier.append(merkle.leaf_hash(item))
         tree.append(merkle.leaf_hash(item))
     expected = slow_root(items)
-    assert (merkle.root_hash(items), frontier.root(), tree.root(), len(tree)) == (expected,) * 3 + (len(items),)
+    assert (tree_of(items).root(), frontier.root(), tree.root(), len(tree)) == (expected,) * 3 + (len(items),)
     assert len(frontier.hashes) == 32 * len(items).bit_count()
 
 
@@ -46,11 +54,13 @@ def test_a_tree_remembers_its_earlier_roots(items: list[bytes], data: st.DataObj
 def test_inclusion_holds_for_its_entry_and_index_alone(items: list[bytes], data: st.DataObject) -> None:
     index = data.draw(st.integers(0, len(items) - 1))
     other = data.draw(st.integers(-1, len(items)))
-    root, proof = merkle.root_hash(items), merkle.inclusion_proof(items, index)
+    root, proof = tree_of(items).root(), tree_of(items).inclusion_proof(index, len(items))
     leaf = merkle.leaf_hash(items[index])
     assert merkle.verify_inclusion(leaf, index, len(items), proof, root)
     same = other == index or (
-        0 <= other < len(items) and items[other] == items[index] and merkle.inclusion_proof(items, other) == proof
+        0 <= other < len(items)
+        and items[other] == items[index]
+        and tree_of(items).inclusion_proof(other, len(items)) == proof
     )
     assert merkle.verify_inclusion(leaf, other, len(items), proof, root) == same
     assert not merkle.verify_inclusion(merkle.leaf_hash(items[index] + b"!"), index, len(items), proof, root)
@@ -59,14 +69,14 @@ def test_inclusion_holds_for_its_entry_and_index_alone(items: list[bytes], data:
 @given(entries, st.data())
 def test_consistency_holds_for_prefixes_and_not_for_changed_ones(items: list[bytes], data: st.DataObject) -> None:
     first = data.draw(st.integers(0, len(items)))
-    proof = merkle.consistency_proof(items, first)
-    one, two = merkle.root_hash(items[:first]), merkle.root_hash(items)
+    proof = tree_of(items).consistency_proof(first, len(items))
+    one, two = tree_of(items[:first]).root(), tree_of(items).root()
     assert merkle.verify_consistency(first, len(items), one, two, proof)
     if first:
         changed = [*items[:first]]
         at = data.draw(st.integers(0, first - 1))
         changed[at] += b"!"
-        assert not merkle.verify_consistency(first, len(items), merkle.root_hash(changed), two, proof)
+        assert not merkle.verify_consistency(first, len(items), tree_of(changed).root(), two, proof)
 
 
 @given(*(st.one_of(st.none(), st.integers(-3, 2**70), st.binary(max_size=33), st.lists(st.binary(max_size=33))),) * 5)

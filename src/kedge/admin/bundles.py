@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
 from kedge.admin.commands import check_reason
 from kedge.admin.handlers import Method, Places
+from kedge.admin.patience import impatient
 from kedge.admin.uploads import check_attestations
 from kedge.audit.record import compose
 from kedge.bundle.archive import MANIFEST
-from kedge.errors import Code, KedgeError, RequestError
+from kedge.errors import Code, RequestError
 from kedge.proto import admin as pb
 
 if TYPE_CHECKING:
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 
 UPLOADERS: Final = 4
 """At once; each holds a thread of the admin port."""
+OF_ONE_CALLER: Final = 3
+"""Of those: nobody keeps all others out."""
+IDLE_SECONDS: Final = 30.0
+"""Without a message from an uploader: what has arrived stays, and the call ends. It goes on with another."""
 RECEIVED: Final = "bundle.uploaded"
 
 log = logging.getLogger(__name__)
@@ -39,7 +45,7 @@ class Bundles:
         rollouts: where bundles stand.
         uploads: where archives arrive.
         admit: takes an archive into the store, if it may come in.
-        append: to the audit log.
+        received: records that a bundle came in.
     """
 
     def __init__(
@@ -48,14 +54,14 @@ class Bundles:
         rollouts: Rollouts,
         uploads: Uploads,
         admit: Callable[[Path], Bundle],
-        append: Callable[[Draft], object],
+        received: Callable[[Draft], object],
     ) -> None:
         self._store = store
         self._rollouts = rollouts
         self._uploads = uploads
         self._admit = admit
-        self._append = append
-        self._places = Places(UPLOADERS, "uploads are under way")
+        self._received = received
+        self._places = Places(UPLOADERS, "uploads are under way", OF_ONE_CALLER)
 
     def methods(self) -> dict[str, Method]:
         """By name."""
@@ -84,7 +90,8 @@ class Bundles:
 
     def upload(self, requests: Iterator[pb.UploadBundleRequest], call: Call) -> pb.UploadBundleResponse:
         """Answer UploadBundle."""
-        with self._places.one():  # before anything is waited for
+        requests = impatient(requests, IDLE_SECONDS, call.end)
+        with self._places.one(_owner(call)), contextlib.closing(requests):  # before anything is waited for
             first = next(requests, None)
             if first is None or first.WhichOneof("part") != "header":
                 raise RequestError(Code.INVALID_ARGUMENT, "an upload begins with its header")
@@ -100,18 +107,16 @@ class Bundles:
                 if request.WhichOneof("part") != "chunk":
                     raise RequestError(Code.INVALID_ARGUMENT, "after the header come chunks and nothing else")
                 upload.write(request.chunk.offset, request.chunk.data)
-            before = {entry.id for entry in self._store.list()}
             bundle = upload.finish(header.attestations, self._admit)
         try:
             self._record(bundle, header, call)
-        except KedgeError:
-            if bundle.id not in before:  # nothing comes in without a record
-                self._store.delete(bundle.id)
+        except BaseException:
+            self._rollouts.withdraw(bundle.id)  # nothing comes in without a record
             raise
         return pb.UploadBundleResponse(bundle=self._bundle(bundle))
 
     def _record(self, bundle: Bundle, header: pb.UploadHeader, call: Call) -> None:
-        self._append(
+        self._received(
             compose(
                 action=RECEIVED,
                 actor=call.caller.actor,

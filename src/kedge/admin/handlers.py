@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -31,10 +32,12 @@ class Call:
     Attributes:
         caller: who was let in.
         active: whether they still listen.
+        end: ends the call as cancelled, from whatever thread.
     """
 
     caller: Caller
     active: Callable[[], bool]
+    end: Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -61,24 +64,34 @@ class Places:
     Args:
         count: at once.
         what: they do, for the refusal: ``watch verdicts``.
+        each: at most for one caller; None: all of them.
     """
 
-    def __init__(self, count: int, what: str) -> None:
+    def __init__(self, count: int, what: str, each: int | None = None) -> None:
         self.count = count
+        self._each = count if each is None else each
         self._what = what
-        self._free = threading.BoundedSemaphore(count)
+        self._lock = threading.Lock()
+        self._held: Counter[str] = Counter()
 
     @contextmanager
-    def one(self) -> Iterator[None]:
-        """Hold a place. Raises `RequestError` where none is free."""
-        if not self._free.acquire(blocking=False):
-            raise RequestError(
-                Code.RESOURCE_EXHAUSTED, f"{self.count} {self._what} already; end one of them or try again later"
-            )
+    def one(self, owner: str = "") -> Iterator[None]:
+        """Hold a place for a caller. Raises `RequestError` where none is free."""
+        with self._lock:
+            if self._held.total() >= self.count:
+                raise self._full(f"{self.count} {self._what} already")
+            if self._held[owner] >= self._each:
+                raise self._full(f"{self._each} {self._what} by this caller already")
+            self._held[owner] += 1
         try:
             yield
         finally:
-            self._free.release()
+            with self._lock:
+                self._held[owner] -= 1
+
+    @staticmethod
+    def _full(words: str) -> RequestError:
+        return RequestError(Code.RESOURCE_EXHAUSTED, f"{words}; end one of them or try again later")
 
 
 def service(name: str, methods: Mapping[str, Method], access: Access, refusals: Refusals) -> grpc.GenericRpcHandler:
@@ -118,7 +131,7 @@ class _Admitted:
             self._refusals.note(self._path, error)
             raise
         parsed = map(self._parsed, request) if self._method.collects else self._parsed(request)
-        return self._method.answer(parsed, Call(caller, context.is_active))
+        return self._method.answer(parsed, Call(caller, context.is_active, context.cancel))
 
     def _parsed(self, data: bytes) -> Any:
         try:

@@ -15,6 +15,7 @@ from kedge.admin.commands import Commands
 from kedge.admin.questions import Questions
 from kedge.admin.recommend import Recommendations
 from kedge.admin.refusals import Refusals
+from kedge.admin.tls import Renewable
 from kedge.admin.uploads import Uploads
 from kedge.errors import ConfigError
 from kedge.rollout.state import DATABASE
@@ -56,6 +57,7 @@ class Parts:
         plane, kernel: run and count what advice rests on.
         state: the state directory.
         admit: takes an archive into the store, if it may come in.
+        received: records that a bundle came in.
         append: to the audit log.
         outcomes: what labels say of a model, or of all; see `kedge.admin.outcomes`.
         labelled: verdicts on them; see `Watch`.
@@ -68,6 +70,7 @@ class Parts:
     kernel: Kernel
     state: Path
     admit: Callable[[Path], Bundle]
+    received: Callable[[Draft], object]
     append: Callable[[Draft], object]
     outcomes: Callable[[str], Sequence[OutcomesReport]] = lambda _: ()
     labelled: Callable[[], Sequence[Judgement]] = tuple
@@ -80,13 +83,21 @@ class AdminServer:
         address: off loopback only with `tls` and callers in `access`; `kedge.config` refuses others.
         parts: what the answers are made of.
         access: who may call what.
-        tls: for the port; with a client CA every caller needs a certificate.
+        tls: for the port; with a client CA every caller needs a certificate, but see `mutual`.
+        mutual: a second address; then callers need a certificate there, and at the first one none. (A gRPC server of
+            Python either demands certificates or does not ask for them.)
+
+    Attributes:
+        address: as bound.
+        mutual: the second one as bound, or None.
 
     Raises:
         ConfigError: the address cannot be listened on, or the certificates do not fit.
     """
 
-    def __init__(self, address: Address, parts: Parts, access: Access, tls: Tls | None = None) -> None:
+    def __init__(
+        self, address: Address, parts: Parts, access: Access, tls: Tls | None = None, mutual: Address | None = None
+    ) -> None:
         options = (
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -106,7 +117,7 @@ class AdminServer:
             **Questions(parts.view, parts.rollouts).methods(),
             **Recommendations(parts.rollouts, parts.store, parts.plane, parts.kernel).methods(),
             **Commands(parts.rollouts, parts.store).methods(),
-            **bundles.Bundles(parts.store, parts.rollouts, uploads, parts.admit, parts.append).methods(),
+            **bundles.Bundles(parts.store, parts.rollouts, uploads, parts.admit, parts.received).methods(),
             **verdicts.methods(),
             **happened.methods(),
         }
@@ -119,31 +130,36 @@ class AdminServer:
                 handlers.service(OUTCOMES, labels.methods(), access, refusals),
             )
         )
+        self._renewable = None if tls is None else Renewable(tls)
+        demands = tls is not None and tls.client_ca is not None
+        self.address = self._listen("admin", address, demands=demands and mutual is None)
+        self.mutual = None if mutual is None else self._listen("admin-mtls", mutual, demands=True)
+        self._server.start()
+
+    def renew(self, tls: Tls) -> None:
+        """Use these certificates for connections from now on; thread-safe."""
+        if self._renewable is not None:
+            self._renewable.renew(tls)
+
+    def _listen(self, flag: str, address: Address, *, demands: bool) -> str:
         try:
-            if tls is None:
+            if self._renewable is None:
                 port = self._server.add_insecure_port(str(address))
             else:
-                port = self._server.add_secure_port(str(address), _credentials(tls))
+                port = self._server.add_secure_port(str(address), self._renewable.credentials(demands=demands))
         except RuntimeError as error:
-            raise ConfigError(f"--admin: cannot listen on {address}: {_why(error)}") from error
+            raise ConfigError(f"--{flag}: cannot listen on {address}: {_why(error)}") from error
         if port == 0 and address.path is None:
             raise ConfigError("--admin-tls-cert, --admin-tls-key: these do not make a TLS server; is it one pair?")
         if address.path is not None:  # whoever may open it is taken for its owner
             Path(address.path).chmod(0o600)
-        self.address = str(address if address.path is not None else type(address)(address.host, port))
-        self._server.start()
+        return str(address if address.path is not None else type(address)(address.host, port))
 
     def stop(self, grace: float = 1.0) -> None:
         """Refuse new calls and give those under way `grace` seconds."""
         for streams in self._streams:
             streams.stop()
         self._server.stop(grace).wait()
-
-
-def _credentials(tls: Tls) -> grpc.ServerCredentials:
-    return grpc.ssl_server_credentials(
-        ((tls.key, tls.certificate),), tls.client_ca, require_client_auth=tls.client_ca is not None
-    )
 
 
 def _why(error: Exception) -> str:

@@ -18,6 +18,7 @@ import base64
 import hashlib
 import itertools
 import os
+import secrets
 import zipfile
 from dataclasses import dataclass, field
 from importlib import resources
@@ -104,9 +105,10 @@ def export(
     """
     if not report.ok:
         raise AuditError(f"the log does not verify ({report.findings[0].message}); run: kedge audit verify")
-    partial = out.with_name(f".{out.name}.partial")
+    # A name that nobody can guess, made anew: in a directory that others may write, a link could wait under another.
+    partial = out.with_name(f".{out.name}.{secrets.token_hex(8)}.partial")
     try:
-        with zipfile.ZipFile(partial, "w") as archive:
+        with partial.open("xb") as file, zipfile.ZipFile(file, "w") as archive:
             pack = _Pack(archive)
             pack.add("README.txt", [README.format(origin=report.origin, size=report.size).encode()])
             pack.add("verify.py", [resources.files("kedge.audit").joinpath("standalone.py").read_bytes()])

@@ -8,6 +8,7 @@ of the newest checkpoints out of the second file, where the next start puts the 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 import threading
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
     from kedge.audit.record import Pseudonyms
     from kedge.audit.second import SecondFile
 
-HOUR_NS: Final = 3_600_000_000_000
 UUID_RANDOM_BYTES: Final = 10
+
+log = logging.getLogger(__name__)
 
 
 class Transaction:
@@ -100,7 +102,6 @@ class AuditLog:
         self._clock = clock
         self._lock = threading.RLock()
         self._frontier = Frontier()
-        self._appended_ns = 0
         try:
             if database.execute(schema.PRESENT).fetchall():
                 self._resume()
@@ -146,20 +147,12 @@ class AuditLog:
             if note is not None:
                 self._frontier = work.frontier
                 self.signer = work.signers[-1]
-                self._appended_ns = moment.nanoseconds
                 self._keep(note, moment)
 
     def append(self, draft: Draft) -> Record:
         """One record in a transaction of its own; durable when this returns. Raises as `transaction`."""
         with self.transaction() as work:
             return work.append(draft)
-
-    def hourly(self, draft: Draft) -> Record | None:
-        """Append `draft` if this process appended nothing for an hour: silence is evidence too. Else None."""
-        with self._lock:
-            if self._clock().nanoseconds - self._appended_ns < HOUR_NS:
-                return None
-            return self.append(draft)
 
     def rotate(self, successor: Signer, draft: Draft | None = None) -> Record:
         """Go on with another key. The record names it, and its checkpoint is signed by both.
@@ -239,4 +232,9 @@ class AuditLog:
             self._second.append(note, moment)
             self.behind = None
         except AuditError as error:
+            if self.behind is None:
+                log.warning(
+                    "checkpoints do not reach the second file; they are written again with the next record",
+                    extra={"data": {"reason": str(error)}},
+                )
             self.behind = str(error)

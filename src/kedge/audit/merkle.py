@@ -1,8 +1,9 @@
 """The Merkle tree of RFC 6962 section 2 (RFC 9162 section 2.1), with SHA-256, on bytes and nothing else.
 
-An *entry* is the raw bytes of a record; its *leaf* is ``leaf_hash(entry)``, 32 bytes. Provers take entries, verifiers
-take leaves, roots and proofs. A proof is a list of 32-byte hashes, in the order RFC 6962 gives. The verifiers are meant
-for input from strangers: whatever they are given, of whatever type, they answer True or False and never raise.
+An *entry* is the raw bytes of a record; its *leaf* is ``leaf_hash(entry)``, 32 bytes. The tree takes leaves,
+verifiers take leaves, roots and proofs. A proof is a list of 32-byte hashes, in the order RFC 6962 gives. The verifiers
+are meant for input from strangers: whatever they are given, of whatever type, they answer True or False and never
+raise.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 from typing import TYPE_CHECKING, Final, TypeGuard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
 HASH_BYTES: Final = 32
 EMPTY_ROOT: Final = hashlib.sha256(b"").digest()
@@ -26,37 +27,6 @@ def leaf_hash(entry: bytes) -> bytes:
 def node_hash(left: bytes, right: bytes) -> bytes:
     """Hash of an inner node: SHA-256 of a one byte and both children. The prefix keeps nodes from passing as leaves."""
     return hashlib.sha256(b"\x01" + left + right).digest()
-
-
-def root_hash(entries: Iterable[bytes]) -> bytes:
-    """Root of the tree over these entries, in this order (MTH of RFC 6962)."""
-    return Tree(map(leaf_hash, entries)).root()
-
-
-def inclusion_proof(entries: Sequence[bytes], index: int) -> list[bytes]:
-    """The audit path of one entry (PATH of RFC 6962).
-
-    Args:
-        entries: all of the tree's.
-        index: of the entry, from 0.
-
-    Raises:
-        IndexError: there is no such entry.
-    """
-    return Tree(map(leaf_hash, entries)).inclusion_proof(index, len(entries))
-
-
-def consistency_proof(entries: Sequence[bytes], first: int) -> list[bytes]:
-    """Proof that the tree over ``entries[:first]`` is a prefix of the tree over all entries (PROOF of RFC 6962).
-
-    Args:
-        entries: all of the later tree's.
-        first: size of the earlier tree; for 0 and for all entries the proof is empty.
-
-    Raises:
-        IndexError: `first` is negative or larger than the tree.
-    """
-    return Tree(map(leaf_hash, entries)).consistency_proof(first, len(entries))
 
 
 def verify_inclusion(leaf: object, index: object, size: object, proof: object, root: object) -> bool:

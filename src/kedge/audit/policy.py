@@ -20,9 +20,9 @@ import hashlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
+from kedge import strict_yaml
 from kedge.audit import canonical, keys
 from kedge.audit.errors import KeyFileError, PolicyError
 from kedge.audit.record import SYSTEM, Actor, Draft
@@ -104,26 +104,27 @@ def load(path: Path) -> Policy:
     Raises:
         PolicyError: naming the file, the field and what is wrong.
     """
+    value = strict_yaml.read(path, "policy", MAX_POLICY_BYTES, PolicyError)
+    if not isinstance(value, dict):
+        raise PolicyError(f"'{path}': not a mapping with 'require' and 'keys'")
+    listed = value.get("keys")
+    for entry in listed if isinstance(listed, list) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("public"), str) and PEM not in entry["public"]:
+            entry["public"] = _key_file(path.parent / entry["public"])
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_POLICY_BYTES + 1)
-        if len(data) > MAX_POLICY_BYTES:
-            raise PolicyError(f"'{path}': larger than {MAX_POLICY_BYTES} bytes")
-        value = yaml.safe_load(data)
-        if not isinstance(value, dict):
-            raise PolicyError(f"'{path}': not a mapping with 'require' and 'keys'")
-        for entry in value.get("keys") or ():
-            if isinstance(entry, dict) and isinstance(entry.get("public"), str) and PEM not in entry["public"]:
-                entry["public"] = (path.parent / entry["public"]).read_text("ascii", "replace")[: keys.MAX_KEY_BYTES]
         return Policy.model_validate(value)
-    except OSError as error:
-        raise PolicyError(f"cannot read '{error.filename or path}': {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise PolicyError(f"'{path}': not YAML: {' '.join(str(error).split())[:200]}") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise PolicyError(f"'{path}': {where}: {first['msg']}") from error
+
+
+def _key_file(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(keys.MAX_KEY_BYTES).decode("ascii", "replace")
+    except (OSError, ValueError) as error:  # ValueError: a name with NUL
+        raise PolicyError(f"cannot read key '{path}': {getattr(error, 'strerror', None) or error}") from error
 
 
 def changes(before: Policy | None, after: Policy | None, actor: Actor = SYSTEM) -> tuple[Draft, ...]:

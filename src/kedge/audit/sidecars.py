@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
+import secrets
 from typing import TYPE_CHECKING, Final, Literal
 
 from kedge.audit.dsse import MAX_ENVELOPE_BYTES
@@ -89,16 +91,20 @@ def adopt(found: dict[str, bytes], bundle: Path) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
+    # A name that nobody can guess, made anew: beside an archive others may write, and a link could wait under another.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        with partial.open("wb") as file:
+        with partial.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
         raise AuditError(f"cannot write '{path}': {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):  # what was raised above says more
+            partial.unlink()
 
 
 def _read(directory: Path, pattern: str) -> tuple[tuple[str, bytes], ...]:

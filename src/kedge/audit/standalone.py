@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 MAX_LINE = 1 << 20
+MAX_FILE = 64 << 20  # of one read whole: a few bytes may unpack to more
 
 
 class Wrong(Exception):  # noqa: N818 - it reads as what it says
@@ -124,10 +125,9 @@ class Key:
 
 def good(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
     try:
-        key.verify(signature, message)
+        return key.verify(signature, message) is None
     except InvalidSignature:
         return False
-    return True
 
 
 def note(data: bytes) -> tuple[bytes, list[tuple[str, bytes]]]:
@@ -164,12 +164,12 @@ class Pack:
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self.archive = archive
         self.names = archive.namelist()
+        if any(item.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for item in archive.infolist()):
+            raise Wrong("a file is not packed by deflate; nothing bounds what others unpack to")
         self.tree, self.leaves = Tree(), bytearray()
-        self.keys: list[Key] = []
-        self.since: list[int] = []
-        self.first_use: dict[int, int] = {}
-        self.roots: dict[int, bytes] = {}
-        self.bundles: set[str] = set()
+        self.keys, self.since = list[Key](), list[int]()
+        self.first_use, self.roots = dict[int, int](), dict[int, bytes]()
+        self.bundles = set[str]()
         self.cosigned = self.seen = 0
 
     def lines(self, name: str) -> Iterator[bytes]:
@@ -179,8 +179,13 @@ class Pack:
                     raise Wrong(f"{name}: a line is cut or too long")
                 yield line[:-1]
 
+    def read(self, name: str) -> bytes:
+        if self.archive.getinfo(name).file_size > MAX_FILE:
+            raise Wrong(f"{name}: unpacks to more than {MAX_FILE} bytes")
+        return self.archive.read(name)
+
     def json(self, name: str) -> Any:
-        return json.loads(self.archive.read(name))
+        return json.loads(self.read(name))
 
     def listed(self) -> None:
         index = self.json("pack.json")
@@ -202,10 +207,8 @@ class Pack:
 
     def history(self) -> list[dict[str, Any]]:
         """Every key, and the sizes of the first and last tree it signs."""
-        return [
-            {"key": key.vkey, "first": self.since[index], "last": self.first_use.get(index + 1)}
-            for index, key in enumerate(self.keys)
-        ]
+        last = self.first_use.get
+        return [{"key": key.vkey, "first": self.since[i], "last": last(i + 1)} for i, key in enumerate(self.keys)]
 
     def record(self, position: int, data: bytes) -> None:
         value = json.loads(data)
@@ -291,7 +294,7 @@ class Pack:
         for name in self.names:
             if name.startswith("manifests/"):
                 identity = name[len("manifests/") : -len(".json")]
-                if hashlib.sha256(self.archive.read(name)).hexdigest() != identity:
+                if hashlib.sha256(self.read(name)).hexdigest() != identity:
                     raise Wrong(f"{name}: its SHA-256 is not the bundle's id")
                 found.add(identity)
         return found
@@ -340,9 +343,8 @@ def verify(pack: Pack, pin: Key | None, witness: Key | None) -> tuple[list[str],
         if not pack.cosigned:
             raise Wrong("no checkpoint is cosigned by the witness")
         proves.append(f"each of them is cosigned by the witness {witness.name}, with its own time")
-    proves.append(
-        f"{pack.proofs()} inclusion and consistency proofs hold, so that single records can be shown by themselves"
-    )
+    proofs = pack.proofs()
+    proves.append(f"{proofs} inclusion and consistency proofs hold, so that single records can be shown by themselves")
     manifests = pack.manifests()
     proves.append(f"{len(manifests)} bundle manifests are those of the bundles the records name")
     signed, unsigned = pack.attestations()
@@ -367,33 +369,31 @@ def verify(pack: Pack, pin: Key | None, witness: Key | None) -> tuple[list[str],
     return proves, lacks
 
 
+def say(status: int, *lines: str) -> int:
+    """Print lines; what a pack says of itself must not steer a terminal or look like another line."""
+    sys.stdout.write("".join("".join(c if c.isprintable() else "?" for c in line) + "\n" for line in lines))
+    return status
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Verify a Kedge evidence pack.")
     parser.add_argument("pack", help="the archive")
     parser.add_argument("--key", help="verifier key of the log, from somewhere else than the pack")
     parser.add_argument("--witness", help="verifier key of a witness whose cosignatures are due in the second file")
-    given, say = parser.parse_args(), sys.stdout.write
+    given = parser.parse_args()
     try:
         with zipfile.ZipFile(given.pack) as archive:
             pack = Pack(archive)
             proves, lacks = verify(pack, given.key and Key(given.key), given.witness and Key(given.witness))
     except OSError as error:
-        say(f"cannot read {given.pack}: {error.strerror or error}\n")
-        return 2
-    except Wrong as error:
-        say(f"FAILED: {error}\n")
-        return 1
+        return say(2, f"cannot read {given.pack}: {error.strerror or error}")
     except Exception as error:  # noqa: BLE001 - whatever a damaged pack makes the parsers say, it is no evidence
-        say(f"FAILED: malformed pack: {type(error).__name__}: {error}\n")
-        return 1
-    say(f"OK: log {pack.keys[0].name}, {pack.tree.size} records, root {pack.tree.root().hex()}\n")
-    says = [
-        ("This proves:", proves),
-        ("This does not prove:", lacks),
-        ("Keys of the log:", [k.vkey for k in pack.keys]),
-    ]
-    say("".join(f"\n{title}\n" + "".join(f"  - {line}\n" for line in lines) for title, lines in says))
-    return 0
+        known = "" if isinstance(error, Wrong) else f"malformed pack: {type(error).__name__}: "
+        return say(1, f"FAILED: {known}{error}")
+    lines = [f"OK: log {pack.keys[0].name}, {pack.tree.size} records, root {pack.tree.root().hex()}"]
+    for title, facts in ("proves", proves), ("does not prove", lacks):
+        lines += ["", f"This {title}:", *(f"  - {fact}" for fact in facts)]
+    return say(0, *lines, "", "Keys of the log:", *(f"  - {key.vkey}" for key in pack.keys))
 
 
 if __name__ == "__main__":

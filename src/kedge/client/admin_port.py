@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
 
+from kedge import pem
 from kedge.audit import sidecars
 from kedge.client.calls import OPTIONS
 from kedge.config import Address
@@ -62,8 +63,9 @@ class Credentials:
             if self.certificate is not None:
                 raise ConfigError("a client certificate needs TLS: give the server's CA as well (--tls-ca)")
             return None
-        pair = None if self.certificate is None or self.key is None else (_pem(self.certificate), _pem(self.key))
-        return grpc.ssl_channel_credentials(_pem(self.ca), *((pair[1], pair[0]) if pair else ()))
+        chain = None if self.certificate is None else pem.read(self.certificate)
+        key = None if self.key is None else pem.read(self.key)
+        return grpc.ssl_channel_credentials(pem.read(self.ca), key, chain)
 
     def check(self, address: str) -> None:
         """Refuse to send a token where others could read it. Raises `ConfigError`."""
@@ -176,13 +178,3 @@ class Attempts:
 
 def _bytes(message: Message) -> bytes:
     return message.SerializeToString()
-
-
-def _pem(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read '{path}': {error.strerror}") from error
-    if b"-----BEGIN" not in data:
-        raise ConfigError(f"'{path}' is not a PEM file")
-    return data

@@ -68,6 +68,8 @@ class ArmOutcomes(Message):
     def confusion(self) -> containers.RepeatedScalarFieldContainer[int]: ...
     @property
     def cohorts(self) -> containers.RepeatedCompositeFieldContainer[OutcomeCohort]: ...
+    @property
+    def slices(self) -> containers.RepeatedCompositeFieldContainer[SliceOutcomes]: ...
     def __init__(
         self,
         *,
@@ -77,6 +79,50 @@ class ArmOutcomes(Message):
         late: OutcomeFigures | None = ...,
         confusion: Iterable[int] | None = ...,
         cohorts: Iterable[OutcomeCohort] | None = ...,
+        slices: Iterable[SliceOutcomes] | None = ...,
+    ) -> None: ...
+class SliceOutcomes(Message):
+    feature: str
+    value: str
+    @property
+    def closed(self) -> OutcomeFigures: ...
+    @property
+    def open(self) -> OutcomeFigures: ...
+    @property
+    def figures(self) -> containers.RepeatedCompositeFieldContainer[SliceFigure]: ...
+    verdict: str
+    def __init__(
+        self,
+        *,
+        feature: str | None = ...,
+        value: str | None = ...,
+        closed: OutcomeFigures | None = ...,
+        open: OutcomeFigures | None = ...,
+        figures: Iterable[SliceFigure] | None = ...,
+        verdict: str | None = ...,
+    ) -> None: ...
+class SliceFigure(Message):
+    name: str
+    value: float
+    low: float
+    high: float
+    n: int
+    built: float
+    built_low: float
+    built_high: float
+    built_n: int
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        value: float | None = ...,
+        low: float | None = ...,
+        high: float | None = ...,
+        n: int | None = ...,
+        built: float | None = ...,
+        built_low: float | None = ...,
+        built_high: float | None = ...,
+        built_n: int | None = ...,
     ) -> None: ...
 class OutcomeCohort(Message):
     start: float

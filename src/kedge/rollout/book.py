@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kedge.audit.record import Actor
-from kedge.plane.evidence import Evidence
+from kedge.plane.evidence import WORDS, Evidence
 from kedge.rollout import plan as plans
-from kedge.rollout.reading import Baseline, Reading, StepEvidence
+from kedge.rollout.reading import Baseline, Judged, Reading, StepEvidence
 from kedge.rollout.states import State
 from kedge.rollout.values import BundleState
 
@@ -37,7 +37,7 @@ class Rollout:
         step, share: as in `kedge.rollout.stages.Stage`.
         withdrawn: it is paused without traffic, because the server restarted.
         salt: of its sticky keys: 16 bytes, new for each rollout.
-        slow_ns: by batch-size bucket, above which a run counts as slow; frozen once known.
+        slow_ns: by batch-size bucket, above which a run counts as slow, 0 where not known; frozen for a stretch.
         baseline: the control's rates before it, frozen; the layout of scores is not written down with it.
         started, step_started: seconds since 1970.
         evidence: by stage, as it was when this was written.
@@ -182,7 +182,6 @@ def _body(rollout: Rollout) -> str:
                 "rates": dict(rollout.baseline.rates),
                 "blind": sorted(rollout.baseline.blind),
                 "together": dict(rollout.baseline.together),
-                "since": dict(rollout.baseline.since),
             },
             "evidence": [_step(item) for item in rollout.evidence],
             "shadow": None if rollout.shadow is None else rollout.shadow.words.tolist(),
@@ -214,7 +213,7 @@ def _rollout(row: tuple[Any, ...]) -> Rollout:
         slow_ns=tuple(said["slow_ns"]),
         baseline=_baseline(said["baseline"]),
         evidence=tuple(_evidence(item) for item in said["evidence"]),
-        shadow=None if said["shadow"] is None else Evidence(np.array(said["shadow"], dtype=np.int64)),
+        shadow=None if said["shadow"] is None else _block(said["shadow"]),
         readings=tuple(Reading(**item) for item in said["readings"]),
         decision=said["decision"],
         paused_by=None if said["paused_by"] is None else Actor(**said["paused_by"]),
@@ -225,7 +224,7 @@ def _rollout(row: tuple[Any, ...]) -> Rollout:
 
 
 def _baseline(said: dict[str, Any]) -> Baseline:
-    return Baseline(said["rates"], frozenset(said["blind"]), together=said["together"], since=said["since"])
+    return Baseline(said["rates"], frozenset(said["blind"]), together=said["together"])
 
 
 def _step(item: StepEvidence) -> dict[str, Any]:
@@ -234,9 +233,17 @@ def _step(item: StepEvidence) -> dict[str, Any]:
         "share": item.share,
         "canary": item.canary.words.tolist(),
         "control": item.control.words.tolist(),
+        "judged": [vars(one) for one in item.judged],
+        "covered": item.covered,
     }
 
 
 def _evidence(said: dict[str, Any]) -> StepEvidence:
-    canary, control = (Evidence(np.array(said[arm], dtype=np.int64)) for arm in ("canary", "control"))
-    return StepEvidence(said["index"], said["share"], canary, control)
+    """Rows of releases that did not count judged units have none: nothing of them was judged."""
+    canary, control = (_block(said[arm]) for arm in ("canary", "control"))
+    judged = tuple(Judged(**one) for one in said.get("judged", ()))
+    return StepEvidence(said["index"], said["share"], canary, control, judged, tuple(said.get("covered", (0, 0))))
+
+
+def _block(words: list[int]) -> Evidence:
+    return Evidence(np.array([*words, *[0] * (WORDS - len(words))], dtype=np.int64))

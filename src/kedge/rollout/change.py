@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 WORDS: Final = 2000
 """Characters of a reason in a record."""
+DEPLOYED: Final = "rollout.deployed"
+"""Of the step that a rollout begins with."""
 DETAILS_BYTES: Final = 48 * 1024
 """Of a record's details; larger ones would not fit, and a rollback must never wait for a record that cannot be."""
 

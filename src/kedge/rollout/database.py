@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from kedge.audit.log import AuditLog
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 TABLES: Final = (
     """CREATE TABLE model (
     name TEXT PRIMARY KEY,
@@ -56,6 +56,11 @@ TABLES: Final = (
     since REAL NOT NULL
 ) STRICT""",
 )
+LEAVING: Final = """CREATE TABLE leaving (
+    bundle TEXT PRIMARY KEY   -- whose files are to be removed: deleted, or received and not recorded yet
+) STRICT"""
+SERVED: Final = (2, SCHEMA_VERSION)
+"""Schemas that tell what is live."""
 
 
 def connect(directory: Path) -> sqlite3.Connection:
@@ -89,21 +94,24 @@ def migrate(log: AuditLog) -> None:
     if version == SCHEMA_VERSION:
         return
     with log.transaction() as work:
-        for statement in TABLES:
+        for statement in TABLES if version < 2 else ():
             work.execute(statement)
+        work.execute(LEAVING)
+        live = []
         if version == 1:
-            rows = work.execute("SELECT model, bundle, epoch FROM live ORDER BY model").fetchall()
+            live = work.execute("SELECT model, bundle, epoch FROM live ORDER BY model").fetchall()
             work.execute(
                 "INSERT INTO model (name, live, last_good, epoch, revision, since) "
                 "SELECT model, bundle, '', epoch, 0, since FROM live"
             )
             work.execute("DROP TABLE live")
+        if version:
             work.append(
                 Draft(
                     action="state.migrated",
                     actor=SYSTEM,
                     rationale=f"the database had schema {version} and has {SCHEMA_VERSION} now",
-                    details={"live": [{"model": m, "bundle": b, "epoch": e} for m, b, e in rows]},
+                    details={"live": [{"model": m, "bundle": b, "epoch": e} for m, b, e in live]},
                 )
             )
         work.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -9,7 +9,7 @@ from kedge.errors import KedgeError
 from kedge.rollout import moves, states, status
 from kedge.rollout import plan as plans
 from kedge.rollout.book import Model, Rollout
-from kedge.rollout.change import Change, Step
+from kedge.rollout.change import DEPLOYED, Change, Step
 from kedge.rollout.desk import new_salt
 from kedge.rollout.plan import Plan
 from kedge.rollout.stages import stages
@@ -42,7 +42,7 @@ def deploy(
         if known is not None:
             return known
         live = desk.books.models.get(bundle.name)
-        over = desk.residents.bundle(live.live) if live is not None and live.live else None
+        over = desk.store.get(live.live) if live is not None and live.live else None
         number = _receive(desk, bundle, strategy, plan, order, allowed=desk.doors.check(bundle, over))
     try:
         desk.store.verify_stored(bundle.id)
@@ -81,6 +81,11 @@ def _receive(
     desk.refuse_unrecorded()
     model = desk.books.models.get(bundle.name) or Model(bundle.name)
     known = desk.books.bundles.get(bundle.id)
+    if known is not None and known.state is State.QUARANTINED:
+        raise IllegalCommandError(
+            f"{known} is QUARANTINED, where 'deploy' does not fit; legal now, by a person who looked why: "
+            f"kedge quarantine clear {known.model}-{known.version} --reason TEXT"
+        )
     if known is not None and known.state is not State.LIVE:
         states.check(known.state, Command.DEPLOY, str(known))
     if model.under_way is not None:
@@ -92,7 +97,7 @@ def _receive(
     if known is not None and known.state is State.LIVE:
         fits = ", ".join(status.commands(desk.books, model))
         raise IllegalCommandError(f"{known} is live already; legal now: {fits}, of another bundle")
-    chosen = _plan(bundle, strategy, plan, live=bool(model.live))
+    chosen = _plan(bundle, strategy, plan, live=model.live in desk.residents.handles)
     now = desk.clock()
     words = order.reason or f"deployed as {chosen.strategy}"
     item = BundleState(bundle.id, bundle.name, bundle.version, State.RECEIVED, now, words)
@@ -112,7 +117,7 @@ def _receive(
     details: dict[str, object] = {"plan": chosen.model_dump_json(), "strategy": chosen.strategy, "control": model.live}
     if allowed is not None:
         details["signed"] = [{"role": one.role, "key": one.key} for one in allowed.signed]
-    step = Step("rollout.deployed", item, None if known is None else known.state, words, order.by, details=details)
+    step = Step(DEPLOYED, item, None if known is None else known.state, words, order.by, details=details)
     desk.apply(Change(replace(model, rollout=rollout), (step,)))
     return rollout.number
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,12 @@ from kedge.alerts.model import printable
 from kedge.errors import Code, KedgeError
 from kedge.plane.contract import RouteTable
 from kedge.rollout import answers, book, routing, states, status
-from kedge.rollout.change import WORDS, Written, draft
+from kedge.rollout.change import DEPLOYED, WORDS, Written, draft
 from kedge.rollout.durations import Timings
 from kedge.rollout.events import Events
 from kedge.rollout.live import Live, Residents
+from kedge.rollout.standing import WORDS as KEPT_WORDS
+from kedge.rollout.standing import Standing
 from kedge.rollout.values import Event
 
 if TYPE_CHECKING:
@@ -85,6 +88,9 @@ class Desk:
         self.live: Mapping[str, Live] = {}
         self.gatherings: dict[str, Gathering] = {}
         self.unrecorded: list[Written] = []
+        # Uploads that are on their way into the store, by bundle id: two callers may send the same one.
+        self.coming: Counter[str] = Counter()
+        self._standing: dict[str, Standing] = {}
         self.why_unrecorded = ""
 
     def number(self) -> int:
@@ -121,6 +127,7 @@ class Desk:
                 self._take_back(before, change.model.epoch + 1)
             raise
         self._settle(after, written)
+        self._recorded(written)
         return written.answer
 
     def roll_back(self, change: Change) -> ModelState:
@@ -129,9 +136,11 @@ class Desk:
         Raises:
             PlaneError: the plane refused the routes; nothing was changed.
         """
+        live = self.books.models[change.model.name].live
         change, after, routed = self._prepared(change)
         if routed:
             report = self.publish(routing.table(after, self.residents.handles))
+            self._stand(change, live)
             first = change.steps[0]
             details = {**(first.details or {}), "publish_ns": report.nanoseconds}
             change = replace(change, steps=(replace(first, details=details), *change.steps[1:]))
@@ -165,6 +174,7 @@ class Desk:
                 self.why_unrecorded = str(error)
                 return
             self.unrecorded.pop(0)
+            self._recorded(written)
         self.why_unrecorded = ""
 
     def refuse_unrecorded(self) -> None:
@@ -220,6 +230,8 @@ class Desk:
         book.save(work.execute, change.model, change.bundles)
         for step in change.steps:
             work.append(draft(step, change.model))
+            if step.action == DEPLOYED:  # on record by that, if it came in without one
+                self.ledger.settled(work, step.bundle.id)
         self.events.save(work.execute, written.events)
         if change.request is not None:
             answers.save(work.execute, change.request, written.answer, self.clock())
@@ -236,9 +248,36 @@ class Desk:
         self.live = {
             name: Live(self.residents.bundle(model.live), self.residents.handles[model.live], model.epoch, model.since)
             for name, model in self.books.models.items()
-            if model.live
+            if model.live in self.residents.handles
         }
         self._changed()
+
+    def _stand(self, change: Change, before: str) -> None:
+        """A rollback is in force: let it survive a crash before it is recorded."""
+        model, step = change.model, change.steps[0]
+        known = self._standing.get(model.name)
+        back = () if known is None else known.back
+        if model.live != before:
+            back += ((before, model.live),)
+        words, by = printable(step.words, WORDS)[:KEPT_WORDS], (step.by.name, step.by.authenticated_by)
+        self._note(Standing(model.name, model.epoch, back, words, by))
+
+    def stood(self, standing: Standing) -> None:
+        """What was in force when the server died and is again: until it is recorded it must survive the next crash."""
+        self._standing[standing.model] = standing
+
+    def _note(self, standing: Standing) -> None:
+        self._standing[standing.model] = standing
+        self.ledger.standing.write(tuple(self._standing.values()))
+
+    def _recorded(self, written: Written) -> None:
+        """The database has it: what stood for it is not needed any more, and told apart by its epoch if it stays."""
+        model = written.change.model
+        known = self._standing.get(model.name)
+        if known is not None and known.epoch <= model.epoch:
+            del self._standing[model.name]
+            if not self._standing:
+                self.ledger.standing.write(())
 
     def _settle(self, after: Books, written: Written) -> None:
         self.books = after
@@ -248,6 +287,7 @@ class Desk:
     def _take_back(self, before: Model, epoch: int) -> None:
         """The database did not take what the plane already has: publish what was, under an epoch of its own."""
         model = replace(before, epoch=epoch)
+        self._note(Standing(model.name, epoch))  # first: the epoch of what is in force must survive a crash
         self.books = self.books.having(model, ())
         self.in_force()
         self.publish(self.table)

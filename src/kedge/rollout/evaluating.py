@@ -14,6 +14,7 @@ from kedge.rollout import moves, rollback, stages
 from kedge.rollout.change import Change, Step
 from kedge.rollout.decide import Progress, decide
 from kedge.rollout.frozen import score_of
+from kedge.rollout.guard_slow import COVERED
 from kedge.rollout.guards import read
 from kedge.rollout.notice import Notice
 from kedge.rollout.states import WITH_TRAFFIC, Event, State
@@ -33,6 +34,10 @@ DEAD_SECONDS: Final = 10.0
 UNSEEN: Final = (
     f"its evidence was not looked at for {DEAD_SECONDS:g} seconds: it goes no further; the server's log says why"
 )
+LINES_SECONDS: Final = 30.0
+"""Between two looks at whether lines of slow runs could be frozen for more batch sizes."""
+LINES_GAIN: Final = 0.05
+"""Part of all rows that new lines must cover beyond the old ones."""
 LARGEST_LOG_E: Final = 700.0
 """Of an e-value in a record, which is a finite number."""
 
@@ -61,6 +66,7 @@ class Evaluation:
         self._told: set[tuple[int, State, int]] = set()
         self._trouble: dict[int, str] = {}
         self._undone: dict[int, str] = {}
+        self._lines: dict[int, float] = {}
 
     def snapshot(self) -> Mapping[CellKey, Cell]:
         """What `tick` looks at, taken without the lock; empty where no rollout has traffic."""
@@ -74,6 +80,7 @@ class Evaluation:
             try:
                 moves.gathering(self._desk, model.name, rollout).look(taken)
                 self._look(model, rollout)
+                self._refreeze(model.name, rollout.number, taken)
             except Exception as error:
                 if self._trouble.get(rollout.number) != repr(error):
                     log.exception(
@@ -169,6 +176,30 @@ class Evaluation:
                     extra={"data": {"model": model.name, "decision": decision.reason, "reason": str(error)}},
                 )
             self._undone[rollout.number] = str(error)
+
+    def _refreeze(self, name: str, number: int, taken: Mapping[CellKey, Cell]) -> None:
+        """Where slow runs cannot be told of most of the canary's units, see whether the control has run enough by now.
+
+        It goes through on a candidate in traffic alone, and each time a new stretch begins; so not more often than each
+        `LINES_SECONDS`, and only for a gain worth it.
+        """
+        desk, now = self._desk, self._monotonic()
+        model = desk.books.models[name]
+        rollout = model.under_way
+        if rollout is None or rollout.number != number or desk.unrecorded or not rollout.plan.guards.slow.enabled:
+            return
+        if desk.books.bundles[rollout.bundle].state not in {State.CANARY, State.BAKING}:
+            return
+        looked = self._lines.setdefault(number, now)
+        if now - looked < LINES_SECONDS:
+            return
+        self._lines[number] = now
+        ran, judged = moves.gathering(desk, name, rollout).steps()[-1].covered
+        if judged >= COVERED * ran:
+            return
+        frozen = moves.known_now(desk, model, rollout, taken)
+        if frozen.covers >= frozen.covered + LINES_GAIN:
+            moves.refreeze(desk, model, rollout, frozen)
 
     def _act(self, model: Model, rollout: Rollout, item: BundleState, decision: Decision) -> None:
         desk, details = self._desk, numbers(decision.readings)

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from kedge.rollout.frozen import ENOUGH
+from kedge.rollout.reading import LEAST_UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,13 +37,14 @@ def harm(reading: Reading, stages: Sequence[Stage], *, blind: bool) -> str:
     if reading.verdict == "off":
         return f"{what}: not watched"
     if blind:
-        known = f"the control had not made {ENOUGH:,} runs of any batch size"
-        return f"{what}: cannot be seen, as {known} when this step began"
+        known = f"the control has not made {ENOUGH:,} runs of any batch size yet"
+        return f"{what}: cannot be seen, as {known}"
     canary, control = (
         f"{sum(arm.bad for arm in arms):,} of {sum(arm.units for arm in arms):,}"
         for arms in ([stage.canary for stage in stages], [stage.control for stage in stages])
     )
-    seen = f"{what}: {canary} canary units, {control} control units"
+    judged = "judged " if reading.guard == "slow" else ""
+    seen = f"{what}: {canary} {judged}canary units, {control} {judged}control units"
     match reading.verdict:
         case "harm":
             return f"{seen}; more than chance explains ({evidence(reading)})"
@@ -52,6 +54,14 @@ def harm(reading: Reading, stages: Sequence[Stage], *, blind: bool) -> str:
             return f"{seen}; too few units to tell"
         case _:
             return f"{seen}; harm may still be up to {bound(reading)}, margin {points(reading.margin)}"
+
+
+def uncovered(ran: int, judged: int, wanted: float) -> str:
+    """One sentence on slow runs of a canary most of whose batches are of sizes that nothing is known of."""
+    seen = f"{judged:,} of {ran:,} canary units of this step ran in batches of a size with a line"
+    return (
+        f"{WHAT['slow']}: {seen}; {100 * wanted:g} % of at least {LEAST_UNITS:,} are needed to say that none is slower"
+    )
 
 
 def ratio(reading: Reading, counts: Sequence[tuple[float, int, int]]) -> str:
@@ -106,7 +116,7 @@ def bound(reading: Reading) -> str:
 
 def still(reading: Reading) -> str:
     """The smallest harm that the evidence of a guard without a verdict could have shown so far."""
-    if reading.log_e is None:
+    if reading.log_e is None or (reading.verdict == "insufficient" and reading.numbers.get("ran")):
         return reading.words
     excluded = "" if reading.upper is None or reading.upper >= 1.0 else f"harm above {bound(reading)} is excluded"
     ratio = reading.detectable

@@ -38,7 +38,7 @@ class Faults:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._seen: dict[tuple[int, int], tuple[int, int]] = {}
+        self._seen: dict[tuple[int, int], int] = {}
         self._trouble = ""
 
     def look(self) -> None:
@@ -76,14 +76,14 @@ class Faults:
         return (trial, stable) if trial in handles and stable in handles else None
 
     def _guilty(self, trial: str, stable: str) -> int:
-        """Rows on which the stable bundle does better; each is replayed once."""
+        """Rows on which the stable bundle did better so far; each is taken from the plane and replayed once."""
         handle, other = self._desk.residents.handles[trial], self._desk.residents.handles[stable]
         rows = self._desk.plane.suspects(handle)
-        known, guilty = self._seen.get((handle.key, other.key), (0, 0))
-        if len(rows) > known:
+        guilty = self._seen.get((handle.key, other.key), 0)
+        if rows:
             bundle, judge = self._desk.residents.bundle(trial), self._desk.residents.bundle(stable)
-            guilty += sum(valid(bundle, row) and self._finite(judge, row) for row in rows[known:])
-            self._seen[handle.key, other.key] = (len(rows), guilty)
+            guilty += sum(valid(bundle, row) and self._finite(judge, row) for row in rows)
+            self._seen[handle.key, other.key] = guilty
         return guilty
 
     def _finite(self, judge: Bundle, row: Row) -> bool:

@@ -15,10 +15,10 @@ import numpy as np
 from kedge.plane.cells import FOLDED
 from kedge.plane.contract import Arm
 from kedge.plane.evidence import Evidence
-from kedge.rollout.reading import ConfidenceStep, StepEvidence
+from kedge.rollout.reading import ConfidenceStep, Judged, StepEvidence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -38,6 +38,12 @@ class _Sums:
     evidence: list[Evidence] = field(default_factory=lambda: [Evidence.empty(), Evidence.empty()])
     tops: list[NDArray[np.int64]] = field(default_factory=lambda: [np.zeros(1, np.int64)] * 2)
 
+    def expected_slow(self) -> float:
+        """Of the slow units here, how many equal arms have on the candidate; all where nothing else can be told."""
+        slow = sum(arm.request_events("slow") for arm in self.evidence)
+        candidate, both = self.evidence[0].judged, sum(arm.judged for arm in self.evidence)
+        return slow * candidate / both if both > 0 else float(slow)
+
     def __sub__(self, other: _Sums) -> _Sums:
         return _Sums(
             [one - before for one, before in zip(self.evidence, other.evidence, strict=True)],
@@ -53,13 +59,37 @@ class _Sums:
 
 @dataclass
 class _Stretch:
-    """`before`: what candidate and control had counted in closed epochs when it began; None until it was looked at."""
+    """`before`: what candidate and control had counted in closed epochs when it began; None until it was looked at.
+    `lines`: of slow runs, in force while it lasts, and `together`: units one such run may strike. `judged` and
+    `covered` are of what was kept over a restart.
+    """
 
     index: int
     share: float
     epoch: int
+    lines: tuple[int, ...] = ()
+    together: int = 1
     before: _Sums | None = None
     counted: _Sums = field(default_factory=_Sums)
+    expected_slow: float = 0.0
+    judged: tuple[Judged, ...] | None = None
+    covered: tuple[int, int] | None = None
+
+    def take(self, counted: _Sums) -> None:
+        """What it has counted by now; what came since the last look is compared for itself."""
+        self.expected_slow += (counted - self.counted).expected_slow()
+        self.counted = counted
+
+    def seen(self) -> tuple[int, int]:
+        """Units of the candidate that ran, and of them judged for slow runs."""
+        candidate = self.counted.evidence[0]
+        return (candidate.ran, candidate.judged) if self.covered is None else self.covered
+
+    def under_its_lines(self) -> Judged:
+        """What was judged for slow runs while it lasted."""
+        candidate, control = self.counted.evidence
+        slow = candidate.request_events("slow"), control.request_events("slow")
+        return Judged(candidate.judged, slow[0], control.judged, slow[1], self.expected_slow, self.together)
 
 
 class Gathering:
@@ -83,27 +113,40 @@ class Gathering:
         self.candidate = candidate
         self._control = control
         self._tops = tops
-        self._over = [_Stretch(s.index, s.share, 0, counted=_Sums([s.canary, s.control])) for s in kept]
+        self._over = [
+            _Stretch(
+                s.index,
+                s.share,
+                0,
+                counted=_Sums([s.canary, s.control]),
+                judged=s.judged,
+                covered=s.covered,
+            )
+            for s in kept
+        ]
         if shadow is not None:
             self._over.append(_Stretch(0, 0.0, 0, counted=_Sums([shadow, Evidence.empty()])))
         self._open: list[_Stretch] = []
 
-    def begin(self, index: int, share: float, epoch: int) -> None:
+    def begin(self, index: int, share: float, epoch: int, lines: tuple[int, ...] = (), together: int = 1) -> None:
         """A new stretch is in force: the one before is over, but for its last requests.
 
         Args:
             index: of the step.
             share: of the candidate; 0 is a shadow's.
             epoch: of the route.
+            lines: of slow runs, as `contract.Route.slow_ns` has them.
+            together: units that one slow run may strike at once.
         """
-        self._open.append(_Stretch(index, share, epoch))
+        self._open.append(_Stretch(index, share, epoch, lines, together))
         if len(self._open) > 2:
             self._over.append(self._open.pop(0))
 
     def again(self, epoch: int) -> None:
         """The stretch under way goes on under another epoch."""
         if self._open:
-            self.begin(self._open[-1].index, self._open[-1].share, epoch)
+            last = self._open[-1]
+            self.begin(last.index, last.share, epoch, last.lines, last.together)
 
     def look(self, cells: Mapping[CellKey, Cell]) -> None:
         """Take in a snapshot."""
@@ -111,16 +154,21 @@ class Gathering:
             if i + 1 < len(self._open):
                 if stretch.before is not None:
                     now = self._sum(cells, stretch.share, FOLDED, self._open[i + 1].epoch - 1)
-                    stretch.counted = now - stretch.before
+                    stretch.take(now - stretch.before)
             else:
                 stretch.before = self._sum(cells, stretch.share, FOLDED, stretch.epoch - 1)
-                stretch.counted = self._sum(cells, stretch.share, stretch.epoch, stretch.epoch)
+                stretch.take(self._sum(cells, stretch.share, stretch.epoch, stretch.epoch))
 
     def steps(self) -> tuple[StepEvidence, ...]:
         """Evidence by step and share, in order of time; stretches of the same step and share are added up."""
-        return tuple(
-            StepEvidence(index, share, *sums.evidence) for (index, share), sums in self._stages().items() if share > 0
-        )
+        found = []
+        for (index, share), sums in self._stages().items():
+            if share > 0:
+                parts = [one for one in (*self._over, *self._open) if (one.index, one.share) == (index, share)]
+                ran, judged = np.sum([one.seen() for one in parts if one.lines == parts[-1].lines], axis=0).tolist()
+                canary, control = sums.evidence
+                found.append(StepEvidence(index, share, canary, control, _judged(parts), (ran, judged)))
+        return tuple(found)
 
     def confidence(self) -> tuple[ConfidenceStep, ...]:
         """Top probabilities of the same steps; empty where the bundles predict no classes."""
@@ -151,3 +199,16 @@ class Gathering:
                 if share > 0 and (tops := self._tops(bundle, cell)).size:
                     sums.tops[side] = sums.tops[side] + tops
         return sums
+
+
+def _judged(stretches: Iterable[_Stretch]) -> tuple[Judged, ...]:
+    """What was judged in these, added up where lines were the same."""
+    kept: list[Judged] = []
+    by_lines: dict[tuple[tuple[int, ...], int], Judged] = {}
+    for one in stretches:
+        if one.judged is not None:
+            kept += one.judged
+            continue
+        place, found = (one.lines, one.together), one.under_its_lines()
+        by_lines[place] = by_lines[place] + found if place in by_lines else found
+    return (*kept, *(found for found in by_lines.values() if found.canary or found.control))

@@ -14,7 +14,7 @@ from kedge.stats import smallest_ratio
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kedge.plane.evidence import Kind
+    from kedge.plane.evidence import Evidence, Kind
     from kedge.rollout.guard_plan import HarmGuard
     from kedge.rollout.plan import Plan
     from kedge.rollout.reading import Baseline, OutcomeStep, StepEvidence, Verdict
@@ -32,11 +32,17 @@ class Arm:
 
 @dataclass(frozen=True)
 class Stage:
-    """Both arms of one stage, and the canary's share of their units."""
+    """Both arms of one stage, and the canary's share of their units.
+
+    `expected`: events of equal arms that fall on the canary, where the share of its units moved within the stage; None
+    for that share of all events. `together`: units that one cause strikes at once; None for what the baseline says.
+    """
 
     share: float
     canary: Arm
     control: Arm
+    expected: float | None = None
+    together: int | None = None
 
 
 def harm(plan: Plan, kind: Kind, steps: Sequence[StepEvidence], baseline: Baseline) -> Reading:
@@ -45,15 +51,12 @@ def harm(plan: Plan, kind: Kind, steps: Sequence[StepEvidence], baseline: Baseli
     The e-value is on units that ever had such an event, the bound on first requests that were one: see
     `kedge.plane.evidence`.
     """
-    stages = [
-        Stage(
-            step.share,
-            *(Arm(arm.units, arm.request_events(kind), arm.first_events(kind)) for arm in (step.canary, step.control)),
-        )
-        for step in steps
-        if step.index >= baseline.since.get(kind, 0)
-    ]
+    stages = [Stage(step.share, _arm(step.canary, kind), _arm(step.control, kind)) for step in steps]
     return compare(plan, kind, stages, baseline)
+
+
+def _arm(counted: Evidence, kind: Kind) -> Arm:
+    return Arm(counted.units, counted.request_events(kind), counted.first_events(kind))
 
 
 def wrong(plan: Plan, outcomes: Sequence[OutcomeStep], baseline: Baseline, *, labels_differ: bool) -> Reading:
@@ -106,11 +109,16 @@ def compare(plan: Plan, guard: str, stages: Sequence[Stage], baseline: Baseline)
                 f"{place}.{name}.bad": arm.bad,
                 f"{place}.{name}.ever": arm.ever,
             }
+        if stage.expected is not None:
+            numbers[f"{place}.expected"] = repr(stage.expected)
+        if stage.together is not None:
+            numbers[f"{place}.together"] = stage.together
     watched = rule.enabled and bool(stages)
     blind = guard in baseline.blind
     proof = recompute(numbers) if watched and not blind else NOTHING
-    events = [(stage.canary.ever + stage.control.ever, stage.share) for stage in stages]
-    ratio = smallest_ratio([(n / int(numbers["together"]), share) for n, share in events], alpha, rule.tolerance)
+    events = [(stage.canary.ever + stage.control.ever, stage) for stage in stages]
+    causes = [(n / (stage.together or int(numbers["together"])), stage.share) for n, stage in events]
+    ratio = smallest_ratio(causes, alpha, rule.tolerance)
     units = sum(stage.canary.units for stage in stages)
     reading = Reading(
         guard=guard,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kedge.plane.evidence import KINDS
-from kedge.rollout import guard_harm, guard_ratio, guard_scores, guard_shadow
+from kedge.rollout import guard_harm, guard_ratio, guard_scores, guard_shadow, guard_slow
 from kedge.rollout.reading import Baseline, ConfidenceStep, OutcomeStep, Reading, StepEvidence
 from kedge.rollout.recompute import recompute
 
@@ -43,7 +43,8 @@ def read(
     known = baseline or Baseline()
     labels = guard_ratio.labels(plan, outcomes)
     return (
-        *(guard_harm.harm(plan, kind, steps, known) for kind in KINDS),
+        *(guard_harm.harm(plan, kind, steps, known) for kind in KINDS if kind != "slow"),
+        guard_slow.slow(plan, steps, known),
         guard_harm.wrong(plan, outcomes, known, labels_differ=labels.fired),
         labels,
         guard_ratio.sample_ratio(plan, steps),

@@ -12,11 +12,12 @@ from kedge.audit.settings import AuditSettings
 from kedge.errors import KedgeError
 from kedge.rollout import answers, book
 from kedge.rollout.book import Books
-from kedge.rollout.database import SCHEMA_VERSION, connect, migrate
+from kedge.rollout.database import SERVED, connect, migrate
+from kedge.rollout.standing import StandingFile
 from kedge.rollout.state import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from kedge.audit.log import AuditLog, Transaction
@@ -36,10 +37,12 @@ class Ledger:
 
     Args:
         database: as `kedge.rollout.database.connect` gives it.
+        standing: of what is in force and not recorded.
         log: on the same connection; None where it cannot be used.
         fault: why it cannot. What is recorded is served then, and nothing can be changed.
 
     Attributes:
+        standing: as given.
         log: the audit log, or None.
         fault: why there is none; empty where there is.
 
@@ -47,8 +50,11 @@ class Ledger:
         AuditError: the tables could not be made.
     """
 
-    def __init__(self, database: sqlite3.Connection, log: AuditLog | None, fault: str = "") -> None:
+    def __init__(
+        self, database: sqlite3.Connection, standing: StandingFile, log: AuditLog | None, fault: str = ""
+    ) -> None:
         self._database = database
+        self.standing = standing
         self.log = log
         self.fault = fault
         if log is not None:
@@ -113,9 +119,26 @@ class Ledger:
         except sqlite3.Error:
             return True
 
-    def began(self, process: int, now: float) -> None:
-        """Note that this process runs. Raises `AuditError`."""
+    def leaving(self) -> tuple[str, ...]:
+        """Ids of bundles whose files are to be removed; none where that cannot be read."""
+        try:
+            return tuple(row[0] for row in self._database.execute("SELECT bundle FROM leaving ORDER BY bundle"))
+        except sqlite3.Error:
+            return ()
+
+    def leaves(self, work: Transaction, bundle: str) -> None:
+        """Note, within a transaction, that the files of a bundle are to be removed."""
+        work.execute("INSERT OR IGNORE INTO leaving (bundle) VALUES (?)", (bundle,))
+
+    def settled(self, work: Transaction, bundle: str) -> None:
+        """Note, within a transaction, that they are gone, or stay."""
+        work.execute("DELETE FROM leaving WHERE bundle = ?", (bundle,))
+
+    def began(self, process: int, now: float, epochs: Mapping[str, int]) -> None:
+        """Note that this process runs, and the epochs that routes begin with, by model. Raises `AuditError`."""
         with self.transaction() as work:
+            for model, epoch in epochs.items():
+                work.execute("UPDATE model SET epoch = ? WHERE name = ?", (epoch, model))
             work.execute("DELETE FROM running")
             work.execute("INSERT INTO running (process, since) VALUES (?, ?)", (process, now))
 
@@ -126,6 +149,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the database."""
+        self.standing.close()
         self._database.close()
 
 
@@ -143,14 +167,20 @@ def open_ledger(directory: Path, audit: AuditSettings | None = None) -> Ledger:
     """
     database = connect(directory)
     try:
+        standing = StandingFile(directory)
+    except StateError:
+        database.close()
+        raise
+    try:
         log = settings.open_log(directory, database, audit or AuditSettings())
-        return Ledger(database, log)
+        return Ledger(database, standing, log)
     except (AuditError, KeyFileError) as error:
         try:
             (version,) = database.execute("PRAGMA user_version").fetchone()
-            if version == SCHEMA_VERSION:
-                return Ledger(database, None, str(error))
+            if version in SERVED:
+                return Ledger(database, standing, None, str(error))
         except sqlite3.Error:
             pass
+        standing.close()
         database.close()
         raise StateError(f"cannot use the state directory '{directory}': {error}") from error

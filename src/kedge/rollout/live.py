@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -97,13 +98,14 @@ class Residents:
             del self._bundles[identity]
 
     def retire(self) -> None:
-        """Unload what was let go of; what still runs requests is tried again the next time. Needs no lock."""
+        """Unload what was let go of; what still runs requests is tried again the next time. For any thread, no lock."""
         for handle in tuple(self._leaving):
             try:
                 self._plane.retire(handle, 0.0)
             except PlaneError:
                 continue
-            self._leaving.remove(handle)
+            with contextlib.suppress(ValueError):  # another thread was first
+                self._leaving.remove(handle)
 
 
 class Tops:

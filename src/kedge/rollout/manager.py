@@ -20,7 +20,7 @@ from kedge.rollout.live import Live, NotLiveError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from kedge.audit.record import Actor
+    from kedge.audit.record import Actor, Draft
     from kedge.bundle.contents import Bundle
     from kedge.bundle.store import Store
     from kedge.plane.contract import DataPlane, RouteTable
@@ -82,18 +82,23 @@ class Rollouts:
         self._forgotten = forgotten
         self._retain = retain
         self._restored = False
+        storing.sweep(self._desk)  # before anything is added: what is left over is not what a start brings
 
-    def restore(self) -> None:
+    def restore(self) -> tuple[str, ...]:
         """Serve what was live when the server last ran, and put right what was under way.
+
+        Returns:
+            Why models are not served whose live bundle the signing policy refuses, while there are others.
 
         Raises:
             StateError: a live bundle is gone from the store, or the audit log does not take what was put right.
             ModelLoadError: a live bundle does not load any more. Nothing is served then.
-            SignatureError: the signing policy refuses a live bundle. Nothing is served then.
+            SignatureError: the signing policy refuses every live bundle.
         """
         with self._desk.lock:
-            reconcile.restore(self._desk, os.getpid())
+            refused = reconcile.restore(self._desk, os.getpid())
             self._restored = True
+            return refused
 
     def close(self) -> None:
         """Note how far rollouts are and that the end was clean, and close the database. What is published stays so."""
@@ -195,7 +200,7 @@ class Rollouts:
         Args:
             model: its name.
             to: bundle to go back to, as `deploy` takes it; None: the live one where a candidate is under way, else the
-                last good one.
+                last good one, and where none is warm, as after a rollback, the one that was live before, loaded first.
             by: who asks.
             reason: why, for the record.
             key: idempotency key.
@@ -228,7 +233,27 @@ class Rollouts:
         """
         with self._desk.lock:
             storing.delete(self._desk, bundle_id, Order(by, reason, key))
+        self._desk.residents.retire()  # counts of what is still loaded could not be dropped yet
         self._forgotten(bundle_id)
+
+    def expect(self, bundle: Bundle) -> None:
+        """A bundle is about to come into the store. Without `received` it is removed at the next start.
+
+        Raises:
+            AuditError: nothing can be recorded, so nothing may come in.
+        """
+        with self._desk.lock:
+            storing.expect(self._desk, bundle)
+
+    def received(self, draft: Draft) -> None:
+        """Record that a bundle came in. Raises `AuditError`."""
+        with self._desk.lock:
+            storing.received(self._desk, draft)
+
+    def withdraw(self, bundle_id: str) -> None:
+        """A bundle came in, and its record was not taken: it goes, unless it was there before or is on record since."""
+        with self._desk.lock:
+            storing.withdraw(self._desk, bundle_id)
 
     def distrust(self, bundle_id: str, words: str, details: Mapping[str, str]) -> bool:
         """Labels say that a bundle is worse than it was when it was built.

@@ -11,13 +11,17 @@ from kedge.rollout.change import Change, Step
 from kedge.rollout.frozen import freeze
 from kedge.rollout.gathering import Gathering
 from kedge.rollout.live import Tops
-from kedge.rollout.states import Command, Event, State
+from kedge.rollout.states import Command, Event, IllegalCommandError, State
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kedge.audit.record import Actor, Verdict
+    from kedge.plane.cells import Cell, CellKey
     from kedge.rollout.answers import Request
     from kedge.rollout.book import Model, Rollout
     from kedge.rollout.desk import Desk
+    from kedge.rollout.frozen import Frozen
     from kedge.rollout.stages import Stage
     from kedge.rollout.states import Cause
     from kedge.rollout.values import BundleState, ModelState
@@ -58,7 +62,7 @@ def enter(
         details=details,
     )
     answer = desk.apply(Change(replace(model, rollout=rollout), (step,), request))
-    gathering(desk, model.name, rollout).begin(stage.step, stage.share, answer.epoch)
+    _begin(desk, model.name, rollout, answer.epoch)
     return answer
 
 
@@ -87,7 +91,8 @@ def _go_live(
             )
         )
     over = ended(desk, replace(rollout, step=stage.step, share=stage.share, decision=words))
-    after = replace(model, live=candidate.id, last_good=model.live, since=desk.clock(), rollout=over)
+    last_good = model.live if model.live in desk.residents.handles else ""
+    after = replace(model, live=candidate.id, last_good=last_good, since=desk.clock(), rollout=over)
     answer = desk.apply(Change(after, tuple(steps), request))
     desk.gatherings.pop(model.name, None)
     return answer
@@ -124,7 +129,7 @@ def resume(
     epoch = model.epoch
     answer = desk.apply(Change(replace(model, rollout=again), (step,), request))
     if answer.epoch != epoch:
-        gathering(desk, model.name, again).begin(stage.step, stage.share, answer.epoch)
+        _begin(desk, model.name, again, answer.epoch)
     return answer
 
 
@@ -180,14 +185,47 @@ def gathering(desk: Desk, model: str, rollout: Rollout) -> Gathering:
 
 
 def _frozen(desk: Desk, model: Model, rollout: Rollout, stage: Stage) -> Rollout:
-    """Before arms are compared: what is known of the control stays as it is from now on."""
+    """Before arms are compared: what is known of the control stays as it is while the stretch lasts."""
     if stage.share <= 0:
         return rollout
-    taken = cells.decode(desk.plane.snapshot())
-    slow, baseline = freeze(taken, desk.residents.bundle(model.live), rollout.slow_ns)
-    if rollout.baseline.rates:  # a second freeze only adds what nothing was known of the first time
-        known = rollout.baseline
-        if known.blind and not baseline.blind:
-            known = replace(known, together=baseline.together, since=dict.fromkeys(known.blind, stage.step))
-        baseline = replace(known, blind=baseline.blind)
-    return replace(rollout, slow_ns=slow, baseline=baseline)
+    return with_lines(rollout, known_now(desk, model, rollout, cells.decode(desk.plane.snapshot())))
+
+
+def known_now(desk: Desk, model: Model, rollout: Rollout, taken: Mapping[CellKey, Cell]) -> Frozen:
+    """What a stretch that begins now would know of the control."""
+    if model.live not in desk.residents.handles:
+        raise IllegalCommandError(
+            f"{desk.books.bundles[model.live]} is live and not served, so there is nothing to compare with: "
+            "legal now: abort, then deploy with strategy 'swap'"
+        )
+    resident = desk.residents.bundle
+    return freeze(taken, resident(model.live), resident(rollout.bundle), rollout.slow_ns)
+
+
+def with_lines(rollout: Rollout, frozen: Frozen) -> Rollout:
+    """A rollout under lines just frozen. Rates stay those of before the arms were first compared."""
+    baseline, known = frozen.baseline, rollout.baseline
+    if known.rates:
+        # Lines for larger batches come with more units that one of those strikes; after a restart few runs are known.
+        units = {name: max(count, known.together.get(name, 1)) for name, count in baseline.together.items()}
+        baseline = replace(known, blind=baseline.blind, together=units)
+    return replace(rollout, slow_ns=frozen.slow_ns, baseline=baseline)
+
+
+def refreeze(desk: Desk, model: Model, rollout: Rollout, frozen: Frozen) -> None:
+    """Begin a new stretch of the stage under way, under lines that cover more. Raises as `Desk.apply`."""
+    candidate = desk.books.bundles[rollout.bundle]
+    words = (
+        f"run times of the control are known for batches of more sizes: {100 * frozen.covers:.0f} % of rows stand in "
+        f"such, {100 * frozen.covered:.0f} % before; slow runs are told there from now on"
+    )
+    step = Step("rollout.refrozen", candidate, candidate.state, words)
+    again = with_lines(rollout, frozen)
+    answer = desk.apply(Change(replace(model, rollout=again), (step,)))
+    _begin(desk, model.name, again, answer.epoch)
+
+
+def _begin(desk: Desk, name: str, rollout: Rollout, epoch: int) -> None:
+    """A stretch of a rollout as it is now is in force."""
+    together = rollout.baseline.together.get("slow", 1)
+    gathering(desk, name, rollout).begin(rollout.step, rollout.share, epoch, rollout.slow_ns, together)

@@ -24,6 +24,35 @@ LEAST_UNITS: Final = 1000
 
 
 @dataclass(frozen=True)
+class Judged:
+    """Units that could be judged for slow runs under the same lines: see `kedge.rollout.guard_slow`.
+
+    Attributes:
+        canary, canary_slow, control, control_slow: units of each arm, and of them slow.
+        expected: slow units that equal arms have on the canary.
+        together: units that one slow run may strike at once, as it was known when the lines were frozen.
+    """
+
+    canary: int
+    canary_slow: int
+    control: int
+    control_slow: int
+    expected: float
+    together: int = 1
+
+    def __add__(self, more: Judged) -> Judged:
+        """Both, under the same lines."""
+        return Judged(
+            self.canary + more.canary,
+            self.canary_slow + more.canary_slow,
+            self.control + more.control,
+            self.control_slow + more.control_slow,
+            self.expected + more.expected,
+            self.together,
+        )
+
+
+@dataclass(frozen=True)
 class StepEvidence:
     """What was counted in one stage with traffic.
 
@@ -31,12 +60,16 @@ class StepEvidence:
         index: of the step; baking has the number of steps.
         share: the canary's share of the units of the two arms compared.
         canary, control: counts since the stage began.
+        judged: for slow runs, by the lines that were in force, in order; empty where nothing could be judged.
+        covered: units of the canary that ran, and of them judged for slow runs, since the lines in force were frozen.
     """
 
     index: int
     share: float
     canary: Evidence
     control: Evidence
+    judged: tuple[Judged, ...] = ()
+    covered: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -74,19 +107,17 @@ class Baseline:
 
     Attributes:
         rates: event rate by guard, in [0, 1]; a guard left out has 0. They buy power, never validity.
-        blind: guards that cannot see: ``slow`` where no run times of the control were frozen.
+        blind: guards that cannot see: ``slow`` while no run times of the control are frozen.
         score: layout of the scores, so that their slots can be put in the order of their values.
         together: units that one cause may strike at once, by guard, at least 1; a guard left out has 1. ``slow``: the
-            requests of one batch run together, see `kedge.rollout.together`.
-        since: index of the first stage that a guard could see in, by guard; one left out saw in all. Units of stages
-            in which it was blind would count as units without harm.
+            requests of one batch run together, see `kedge.rollout.together`; as it is for units to come, those judged
+            before have theirs in `Judged`.
     """
 
     rates: Mapping[str, float] = field(default_factory=dict)
     blind: frozenset[str] = frozenset()
     score: NumericFeature | None = None
     together: Mapping[str, int] = field(default_factory=dict)
-    since: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

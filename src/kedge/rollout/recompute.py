@@ -85,15 +85,23 @@ def _harm(numbers: Mapping[str, str | int]) -> Proof:
     exp((a (g - L) - b L) / c), L = ln(1 + rho0 (e^g - 1)). By convexity it is at most
     (a/c) e^(g - L) + (b/c) e^-L + 1 - (a + b)/c, whose mean is at most 1 where each unit was drawn for itself. So the
     e-value stays one; undivided, an equal canary in batches of 16 is condemned in a fifth of runs. The same holds for
-    the bound, whose factors are divided likewise.
+    the bound, whose factors are divided likewise. A stage may have a ``together`` of its own, known before it began.
+    ``expected`` events on the canary, where the numbers have them, stand for the share of all events: see
+    `kedge.rollout.guard_slow`.
     """
-    together = int(numbers["together"])
+
+    def together(stage: int) -> int:
+        return int(numbers.get(f"{stage}.together", numbers["together"]))
 
     def of(stage: int, name: str) -> float:
-        return int(numbers[f"{stage}.{name}"]) / together
+        return int(numbers[f"{stage}.{name}"]) / together(stage)
 
     stages = [(i, float(numbers[f"{i}.share"])) for i in range(int(numbers["stages"]))]
-    events = [(of(i, "canary.ever"), of(i, "canary.ever") + of(i, "control.ever"), share) for i, share in stages]
+    events = []
+    for i, share in stages:
+        n = of(i, "canary.ever") + of(i, "control.ever")
+        expected = float(numbers.get(f"{i}.expected", share * n * together(i))) / together(i)
+        events.append((of(i, "canary.ever"), n, min(1.0, expected / n) if n else share))
     rates = [
         (
             of(i, "canary.bad"),

@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from kedge.audit.errors import AuditError
+from kedge.audit.gate import BundleRefusedError
+from kedge.audit.record import SYSTEM, Actor
 from kedge.errors import KedgeError
 from kedge.rollout import moves, states
 from kedge.rollout.change import Change, Step
@@ -18,16 +20,26 @@ from kedge.rollout.values import BundleState
 if TYPE_CHECKING:
     from kedge.rollout.book import Model, Rollout
     from kedge.rollout.desk import Desk
+    from kedge.rollout.standing import Standing
 
 ADOPTED: Final = "live since before states of bundles were kept"
 
 log = logging.getLogger(__name__)
 
 
-def restore(desk: Desk, process: int) -> None:
+def restore(desk: Desk, process: int) -> tuple[str, ...]:
     """See `Rollouts.restore`. Where nothing can be recorded, what is live serves all the same."""
+    refused: list[BundleRefusedError] = []
     unclean = desk.ledger.unclean()
-    adopted = [change for _, model in sorted(desk.books.models.items()) for change in _load(desk, model)]
+    stood = [change for standing in desk.ledger.standing.read() for change in _stood(desk, standing)]
+    _begin_epochs(desk, unclean=unclean)
+    adopted = [change for _, model in sorted(desk.books.models.items()) for change in _load(desk, model, refused)]
+    if refused and not any(model.live in desk.residents.handles for model in desk.books.models.values()):
+        raise refused[0]
+    for change in stood:
+        model = desk.books.models[change.model.name]
+        desk.found(replace(change, model=replace(model, rollout=change.model.rollout)))
+        desk.tell(Notice("rolled back", desk.books.bundles[change.steps[0].bundle.id], change.steps[0].words))
     for change in adopted:
         desk.found(change)
     for _, model in sorted(desk.books.models.items()):
@@ -35,7 +47,8 @@ def restore(desk: Desk, process: int) -> None:
             _put_right(desk, model, model.under_way, unclean=unclean)
     try:
         # Not before what an unclean end left is put right: a start that fails here must find the same again.
-        desk.ledger.began(process, desk.clock())
+        epochs = {name: model.epoch for name, model in desk.books.models.items()}
+        desk.ledger.began(process, desk.clock(), epochs)
     except AuditError as error:
         log.error(  # noqa: TRY400 - the reason says it all
             "this start is not recorded, and nothing can be changed for now", extra={"data": {"reason": str(error)}}
@@ -45,17 +58,68 @@ def restore(desk: Desk, process: int) -> None:
     for _, model in sorted(desk.books.models.items()):
         if model.under_way is not None:
             _warm(desk, model, model.under_way)
+    return tuple(map(str, refused))
 
 
-def _load(desk: Desk, model: Model) -> list[Change]:
-    """The live bundle must load; the last good one should. Returns what is to be recorded of it."""
+def _stood(desk: Desk, standing: Standing) -> list[Change]:
+    """Rollbacks of a live bundle that were in force and not recorded when the server died. What they made live is live
+    from here on; returns what is to be recorded, once that is loaded.
+    """
+    model = desk.books.models.get(standing.model)
+    if model is None or standing.epoch <= model.epoch:  # recorded
+        return []
+    steps: tuple[Step, ...] = ()
+    by = Actor(name=standing.by[0], authenticated_by=standing.by[1]) if standing.by[0] else SYSTEM
+    bundles = dict(desk.books.bundles)
+    for old, new in standing.back:
+        if model.live != old or old not in bundles or new not in bundles:
+            continue
+        words = f"{standing.words} (in force when the server ended, recorded now)"
+        gone = moves.condemned(desk, bundles[old], Event.FAULT, words, by=by)
+        reason = f"{bundles[old]} was rolled back"
+        back = desk.moved(bundles[new], Event.RESTORED, State.LIVE, reason)
+        steps += (*gone, Step("bundle.restored", back, bundles[new].state, reason, by))
+        bundles |= {old: gone[-1].bundle, new: back}
+        model = replace(model, live=new, last_good="", since=desk.clock())
+    model = replace(model, epoch=standing.epoch)
+    desk.stood(standing)
+    desk.books = desk.books.having(model, ())
+    return [Change(model, steps)] if steps else []
+
+
+def _begin_epochs(desk: Desk, *, unclean: bool) -> None:
+    """No epoch may stand for two contents: predictions bear it, and labels that come later are told apart by it.
+
+    A candidate that was in traffic is not any more. After an unclean end there may also have been a route in force that
+    the database never took.
+    """
+    for model in tuple(desk.books.models.values()):
+        step = 2 if unclean else int(model.under_way is not None)
+        desk.books = desk.books.having(replace(model, epoch=model.epoch + step), ())
+
+
+def _load(desk: Desk, model: Model, refused: list[BundleRefusedError]) -> list[Change]:
+    """The live bundle must load; the last good one should. Returns what is to be recorded of it.
+
+    One that the signing policy refuses is not served, which is no reason for other models not to be.
+    """
     adopted = []
     if model.live:
         try:
             bundle = desk.store.get(model.live)
         except KedgeError as error:
             raise StateError(f"bundle {model.live[:12]} is live for '{model.name}' but unusable: {error}") from error
-        desk.residents.add(bundle, desk.residents.load(bundle))
+        try:
+            desk.residents.add(bundle, desk.residents.load(bundle))
+        except BundleRefusedError as error:
+            refused.append(
+                BundleRefusedError(
+                    f"{bundle.name} {bundle.version} is live and not served: {error}. Have its archive signed by a key "
+                    "in force and start with '--bundle ARCHIVE', or let the key last longer in the file of '--policy'; "
+                    f"bundle {bundle.id}"
+                )
+            )
+            log.error("a live bundle is not served", extra={"data": {"reason": str(refused[-1])}})  # noqa: TRY400
         if model.live not in desk.books.bundles:
             item = BundleState(bundle.id, bundle.name, bundle.version, State.LIVE, model.since, ADOPTED)
             desk.books = desk.books.having(model, (item,))
@@ -83,7 +147,7 @@ def _put_right(desk: Desk, model: Model, rollout: Rollout, *, unclean: bool) -> 
         after = replace(rollout, held=held, withdrawn=True, paused_by=rollout.paused_by, decision=words)
     elif target is State.QUARANTINED:
         words = f"the server ended uncleanly while it was {item.state}: it may be the cause"
-        after = replace(rollout, ended=True, held=None, decision=words)
+        after = replace(rollout, share=0.0, ended=True, held=None, decision=words)
     else:
         words = f"the server {'ended uncleanly' if unclean else 'restarted'} while it was {item.state}"
         after = replace(rollout, ended=target not in UNDER_WAY, held=None, decision=words)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from kedge.audit.record import Record
 
 PROVEN: Final = ("harm", "proven")
+UNJUDGED: Final = " (as it was counted then: units in batches of a size without a line as not slow)"
+"""Said of records by releases that did not count which units could be judged."""
 
 
 def readings_of(record: Record) -> tuple[Mapping[str, Any], ...]:
@@ -25,13 +27,16 @@ def read_again(record: Record) -> Iterator[tuple[str, tuple[tuple[str, str, str]
     """Read every guard of a record again.
 
     Yields:
-        Its name, and where it differs: field, as recorded, as it comes out now.
+        Its name, with what is to be known of how it counted, and where it differs: field, as recorded, as it comes out
+        now.
     """
     for said in readings_of(record):
         guard, numbers = str(said.get("guard")), said.get("numbers")
         try:
-            proof = recompute(numbers if isinstance(numbers, dict) else {})
-            yield guard, (*_bounds(said, proof), *_verdict(said, proof), *_evidence(record, guard, proof))
+            numbers = numbers if isinstance(numbers, dict) else {}
+            proof = recompute(numbers)
+            differences = (*_bounds(said, proof), *_verdict(said, proof), *_evidence(record, guard, proof))
+            yield guard + (UNJUDGED if guard == "slow" and "of" not in numbers else ""), differences
         except (NumbersError, KeyError, ValueError) as error:
             yield guard, (("numbers", "whole", str(error)),)
 

@@ -31,13 +31,15 @@ def command(desk: Desk, name: str, to: str | None, order: Order) -> ModelState:
         if (known := desk.answered(request)) is not None:
             return known
         order.check(known_model(desk, name))
-        target = _target(desk, known_model(desk, name), to)
+        target = _target(desk, known_model(desk, name), to, cold=True)
         if not target or target in desk.residents.handles:
             return _back(desk, name, target, order, request)
     bundle = desk.store.get(target)
     handle = desk.residents.load(bundle)
     with desk.lock:
         desk.residents.add(bundle, handle)
+        if (known := desk.answered(request)) is not None:  # it came twice, and the other was first
+            return known
         return _back(desk, name, _target(desk, known_model(desk, name), bundle.id), order, request)
 
 
@@ -72,8 +74,15 @@ def _candidate(desk: Desk, model: Model) -> BundleState | None:
     return item if item is not None and item.state in WITH_TRAFFIC else None
 
 
-def _target(desk: Desk, model: Model, to: str | None) -> str:
-    """Id of the bundle that shall be live; empty where the one that is live stays."""
+def _target(desk: Desk, model: Model, to: str | None, *, cold: bool = False) -> str:
+    """Id of the bundle that shall be live; empty where the one that is live stays.
+
+    Args:
+        desk: what is acted on.
+        model: that is rolled back.
+        to: what was asked for.
+        cold: it may be a bundle that must be loaded first.
+    """
     if not model.live:
         raise IllegalCommandError(f"cannot roll back '{model.name}': no bundle of it is live; legal now: deploy")
     if to is not None:
@@ -94,13 +103,26 @@ def _target(desk: Desk, model: Model, to: str | None) -> str:
         return bundle.id
     if _candidate(desk, model) is not None:
         return ""
-    if not model.last_good:
-        older = ", ".join(f"{item.model}-{item.version}" for item in status.restorable(desk.books, model.name))
-        raise IllegalCommandError(
-            f"cannot roll back '{model.name}': no earlier bundle is warm; legal now: deploy, or rollback with --to "
-            f"{older or 'a bundle that was live, of which there is none'}"
-        )
-    return model.last_good
+    if target := model.last_good or (_before(desk, model) if cold else ""):
+        return target
+    older = ", ".join(f"{item.model}-{item.version}" for item in status.restorable(desk.books, model.name))
+    raise IllegalCommandError(
+        f"cannot roll back '{model.name}': no bundle that was live before it is {'left' if cold else 'warm'}; legal "
+        f"now: deploy, or rollback with --to {older or 'a bundle that was live, of which there is none'}"
+    )
+
+
+def _before(desk: Desk, model: Model) -> str:
+    """The bundle that was live before the one that is, where no last good one is warm, as after a rollback: the one
+    superseded last. Empty where none is left in the store; what was rolled back is quarantined, and none of them.
+    """
+    stored = {entry.id for entry in desk.store.list()}
+    old = [
+        item
+        for item in desk.books.bundles.values()
+        if item.model == model.name and item.state is State.SUPERSEDED and item.id in stored
+    ]
+    return max(old, key=lambda item: item.since).id if old else ""
 
 
 def _back(desk: Desk, name: str, target: str, order: Order, request: Request) -> ModelState:

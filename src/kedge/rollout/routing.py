@@ -27,11 +27,11 @@ def table(books: Books, handles: Mapping[str, Handle]) -> RouteTable:
 
 
 def route(model: Model, books: Books, handles: Mapping[str, Handle]) -> Route | None:
-    """A model's route; None without a live bundle. The last good bundle can be reached by its version."""
-    if not model.live:
+    """A model's route; None without a live bundle that is loaded. The last good one can be reached by its version."""
+    if model.live not in handles:
         return None
     live = handles[model.live]
-    pinned = tuple(handles[one] for one in (model.last_good,) if one)
+    pinned = tuple(handles[one] for one in (model.last_good,) if one in handles)
     plain = Route(model.name, model.epoch, (ArmRoute(live, Arm.LIVE, 1.0),), pinned)
     rollout = model.under_way
     if rollout is None or rollout.withdrawn or rollout.bundle not in handles:

@@ -29,11 +29,18 @@ def locked(directory: Path) -> Iterator[Path]:
     """Make the directory (0700) if missing and hold its lock; the kernel releases it however the process ends.
 
     Raises:
-        StateError: another process holds it, others may write to it, or it cannot be made.
+        StateError: another process holds it, it is another user's, others may write to it, or it cannot be made.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mode = directory.stat().st_mode
+        facts = directory.stat()
+        mode = facts.st_mode
+        if facts.st_uid not in {os.geteuid(), 0}:
+            # Its owner can put a link in the place of anything in it, and have this process write there.
+            raise StateError(
+                f"'{directory}' belongs to another user (uid {facts.st_uid}); run as that user (kedge serve --user) "
+                f"or give it away: chown -R {os.geteuid()} '{directory}'"
+            )
         if mode & 0o022:
             raise StateError(
                 f"'{directory}' may be written by others (mode {mode & 0o777:03o}); run: chmod 700 '{directory}'"

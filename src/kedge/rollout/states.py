@@ -257,8 +257,13 @@ def check(state: State, command: Command, what: str = "the bundle") -> None:
     """
     if targets(state, command):
         return
-    commands = ", ".join(legal(state)) or "none; it changes by itself"
-    raise IllegalCommandError(f"{what} is {state}, where '{command}' does not fit; legal now: {commands}")
+    commands = ", ".join(spoken(one) for one in legal(state)) or "none; it changes by itself"
+    raise IllegalCommandError(f"{what} is {state}, where '{spoken(command)}' does not fit; legal now: {commands}")
+
+
+def spoken(command: Command) -> str:
+    """A command as people type it after ``kedge``."""
+    return "quarantine clear" if command is Command.CLEAR_QUARANTINE else command.value
 
 
 def move(state: State, cause: Cause, target: State) -> Transition:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kedge.alerts.model import printable
 from kedge.audit.record import SYSTEM, Draft
+from kedge.bundle.store import BundleNotFoundError
+from kedge.errors import KedgeError
 from kedge.rollout import answers
 from kedge.rollout.answers import Order
 from kedge.rollout.book import Books
@@ -14,15 +18,20 @@ from kedge.rollout.change import WORDS
 from kedge.rollout.states import IllegalCommandError, State
 
 if TYPE_CHECKING:
+    from kedge.bundle.contents import Bundle
     from kedge.rollout.desk import Desk
+
+log = logging.getLogger(__name__)
 
 
 def delete(desk: Desk, identity: str, order: Order) -> None:
     """See `Rollouts.delete`."""
     desk.refuse_unrecorded()
-    entry = next((item for item in desk.store.list() if item.id == identity), None)
-    if entry is None and desk.ledger.deleted(order.request("delete", identity)):
+    if desk.ledger.deleted(order.request("delete", identity)):
         return
+    entry = next((item for item in desk.store.list() if item.id == identity), None)
+    if entry is None and identity not in desk.store.damaged():
+        raise BundleNotFoundError(f"no bundle '{identity[:64]}' in the store")
     desk.trim()  # what the last command took from traffic is still loaded, and nobody needs it
     role = _role(desk, identity)
     if role:
@@ -78,7 +87,7 @@ def _delete(desk: Desk, identity: str, model: str, order: Order) -> None:
             work.execute("DELETE FROM bundle WHERE id = ?", (identity,))
             work.execute("DELETE FROM rollout WHERE bundle = ? AND ended = 1", (identity,))
         answers.note(work.execute, order.request("delete", identity), desk.clock())
-        desk.store.delete(identity)
+        desk.ledger.leaves(work, identity)
     if not stays:
         bundles = {key: item for key, item in desk.books.bundles.items() if key != identity}
         models = {
@@ -86,6 +95,67 @@ def _delete(desk: Desk, identity: str, model: str, order: Order) -> None:
             for name, item in desk.books.models.items()
         }
         desk.books = Books(models, bundles)
+    _remove(desk, identity)
+
+
+def expect(desk: Desk, bundle: Bundle) -> None:
+    """A bundle is about to come into the store: unless `received` follows, it is removed at the next start.
+
+    Raises:
+        AuditError: nothing can be recorded; it must not come in.
+    """
+    if all(entry.id != bundle.id for entry in desk.store.list()):
+        with desk.ledger.transaction() as work:
+            desk.ledger.leaves(work, bundle.id)
+    desk.coming[bundle.id] += 1
+
+
+def received(desk: Desk, draft: Draft) -> None:
+    """It came in; this is the record of it. Raises `AuditError`."""
+    with desk.ledger.transaction() as work:
+        work.append(draft)
+        desk.ledger.settled(work, draft.bundle or "")
+    _arrived(desk, draft.bundle or "")
+
+
+def withdraw(desk: Desk, identity: str) -> None:
+    """See `Rollouts.withdraw`. What somebody else uploaded at the same time, or deployed, is on record by that.
+
+    Where somebody else's upload of it is still to be recorded, it stays for that record, or goes with the last of them.
+    """
+    _arrived(desk, identity)
+    if identity not in desk.coming and identity in desk.ledger.leaving() and identity not in desk.books.bundles:
+        _remove(desk, identity)
+
+
+def _arrived(desk: Desk, identity: str) -> None:
+    """One upload of a bundle less."""
+    desk.coming[identity] -= 1
+    if desk.coming[identity] <= 0:
+        del desk.coming[identity]
+
+
+def sweep(desk: Desk) -> None:
+    """At a start: remove the files of bundles that were deleted, or came in without a record, when the server ended.
+
+    One of those that was deployed since is on record by that.
+    """
+    for identity in desk.ledger.leaving():
+        known = desk.books.bundles.get(identity)
+        if _role(desk, identity) or (known is not None and known.state is not State.QUARANTINED):
+            continue  # it was deployed meanwhile, and is on record by that
+        _remove(desk, identity)
+
+
+def _remove(desk: Desk, identity: str) -> None:
+    """After the record is durable: what cannot be removed now is removed at the next start."""
+    try:
+        with contextlib.suppress(BundleNotFoundError):
+            desk.store.delete(identity)
+        with desk.ledger.transaction() as work:
+            desk.ledger.settled(work, identity)
+    except (OSError, KedgeError) as error:
+        log.warning("the files of a bundle are still there", extra={"data": {"bundle": identity, "reason": str(error)}})
 
 
 def _role(desk: Desk, identity: str) -> str:

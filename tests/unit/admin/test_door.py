@@ -78,7 +78,7 @@ def test_each_role_may_what_it_may_over_tls(secured: Secured, archive: Callable[
             assert refused.value.code is Code.PERMISSION_DENIED
         bundle = clients["dora"].upload(archive())
         clients["dora"].deploy(bundle.id, strategy="swap")
-        with pytest.raises(RequestError, match="no earlier bundle is warm"):
+        with pytest.raises(RequestError, match="no bundle that was live before it is left"):
             clients["otto"].rollback("flights", reason="try")
         with pytest.raises(RequestError, match="DeleteBundle needs role 'admin'; 'dora' is 'deployer'"):
             clients["dora"].delete(bundle.id, reason="mine")
@@ -186,6 +186,48 @@ def test_a_server_whose_certificate_is_not_the_cas_is_not_talked_to(secured: Sec
     ):
         client.status()
     assert "is not of the given CA" in str(failed.value)
+
+
+def test_a_renewed_certificate_is_used_from_the_next_connection_on(secured: Secured) -> None:
+    ada = secured.tokens["ada"]
+    successor = admins.Authority("successor")
+    new_ca = secured.root / "new.pem"
+    new_ca.write_bytes(successor.pem)
+    with secured.port.client(ca=secured.ca, token=ada) as before:
+        assert before.status().ready
+        secured.port.server.renew(Tls(*successor.pair("kedge")))
+        assert before.status().ready, "a connection that stands is not cut"
+    with secured.port.client(ca=new_ca, token=ada) as after:
+        assert after.status().ready
+    with secured.port.client(ca=secured.ca, token=ada) as late, pytest.raises(UnreachableError):
+        late.status()
+
+
+def test_with_a_second_address_certificates_are_for_those_who_have_them(tmp_path: Path) -> None:
+    authority = admins.Authority()
+    (tmp_path / "ca.pem").write_bytes(authority.pem)
+    certificate, key = authority.pair("ci")
+    (tmp_path / "ci.pem").write_bytes(certificate)
+    (tmp_path / "ci.key").write_bytes(key)
+    token = tokens.new(tmp_path / "tokens", "ada", "admin")
+    access = Access(tokens=tmp_path / "tokens", certificates={"ci": "deployer"}, local=LOCAL)
+    tls = Tls(*authority.pair("kedge"), authority.pem)
+    mutual = Address.parse("127.0.0.1:0")
+    with admins.listening(tmp_path / "state", access=access, tls=tls, mutual=mutual) as port:
+        with port.client(ca=tmp_path / "ca.pem", token=token) as ada:
+            assert ada.status().ready
+        with port.client(ca=tmp_path / "ca.pem") as nobody, pytest.raises(RequestError, match="send a token"):
+            nobody.status()
+        assert port.server.mutual is not None
+        ci = Credentials(ca=tmp_path / "ca.pem", certificate=tmp_path / "ci.pem", key=tmp_path / "ci.key")
+        with AdminClient(port.server.mutual, timeout=20, credentials=ci) as client:
+            assert client.status().ready
+        without = Credentials(ca=tmp_path / "ca.pem", token=token)
+        with (
+            AdminClient(port.server.mutual, timeout=20, credentials=without) as client,
+            pytest.raises(UnreachableError),
+        ):
+            client.status()
 
 
 def test_tokens_are_taken_in_plain_text_on_this_machine_alone(tmp_path: Path) -> None:

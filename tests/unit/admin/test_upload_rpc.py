@@ -16,7 +16,10 @@ import pytest
 from kedge_testing import flights
 from kedge_testing.serving import eventually
 
-from kedge.admin.bundles import UPLOADERS
+from kedge.admin import bundles
+from kedge.admin.bundles import OF_ONE_CALLER
+from kedge.admin.handlers import Places
+from kedge.audit.record import SYSTEM, Draft
 from kedge.client import AdminClient, AsyncAdminClient, admin_port
 from kedge.client.admin_port import gather
 from kedge.client.calls import ADMIN
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kedge_testing.admins import Port
+
+    from kedge.bundle.contents import Bundle
 
 
 def header(data: bytes, **fields: Any) -> pb.UploadBundleRequest:
@@ -238,6 +243,22 @@ def test_what_cannot_be_recorded_does_not_come_in(port: Port, archive: Callable[
     assert port.store.list() == ()
 
 
+def test_what_another_caller_recorded_meanwhile_stays(port: Port, archive: Callable[[], Path]) -> None:
+    parts = port.parts
+    admit = port.admit
+
+    def twice(path: Path) -> Bundle:
+        bundle = admit(path)
+        parts.rollouts.received(Draft(action="bundle.uploaded", actor=SYSTEM, model=bundle.name, bundle=bundle.id))
+        return bundle
+
+    port.admit = twice
+    port.fail = RequestError(Code.FAILED_PRECONDITION, "the log is full")
+    with port.client() as client, pytest.raises(RequestError, match="the log is full"):
+        client.upload(archive())
+    assert [entry.name for entry in port.store.list()] == ["flights"]
+
+
 def test_a_file_that_is_not_there_is_said(port: Port, tmp_path: Path) -> None:
     with port.client() as client, pytest.raises(FileNotFoundError):
         client.upload(tmp_path / "none.kedge")
@@ -259,13 +280,54 @@ def test_uploads_at_a_time_are_bounded_and_a_silent_one_counts(port: Port) -> No
 
     with grpc.insecure_channel(port.server.address) as channel:
         method = gather(channel, ADMIN + "UploadBundle", pb.UploadBundleResponse)
-        calls = [method.future(silent()) for _ in range(UPLOADERS)]
-        eventually(lambda: _refused(port) is grpc.StatusCode.RESOURCE_EXHAUSTED)
+        calls = [method.future(silent()) for _ in range(OF_ONE_CALLER)]
+
+        def full() -> bool:
+            # The question takes a place for a moment: a silent call that found none then tries again.
+            calls[:] = [method.future(silent()) if call.done() else call for call in calls]
+            return _refused(port) is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+        eventually(full, every=0.1)
         with port.client() as client:
             assert client.status().ready, "questions have threads of their own"
         done.set()
         for call in calls:
             call.cancel()
+
+
+def test_a_silent_uploader_loses_its_place_and_goes_on_where_it_was(
+    port: Port, archive: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "IDLE_SECONDS", 0.2)
+    data, silence = archive().read_bytes(), threading.Event()
+
+    def half() -> Iterator[pb.UploadBundleRequest]:
+        yield header(data)
+        yield chunk(0, data[:1000])
+        silence.wait(60)
+
+    try:
+        with pytest.raises(grpc.RpcError) as ended:
+            send(port, half())
+        assert ended.value.code() is grpc.StatusCode.CANCELLED
+    finally:
+        silence.set()
+    with port.client() as client:
+        assert client.upload(archive()).version == "1.0.0"
+
+
+def test_one_caller_leaves_room_for_another() -> None:
+    places = Places(4, "uploads are under way", 3)
+    with contextlib.ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(places.one("ann"))
+        with pytest.raises(RequestError, match="3 uploads are under way by this caller already"), places.one("ann"):
+            pass
+        held.enter_context(places.one("bob"))
+        with pytest.raises(RequestError, match="4 uploads are under way already"), places.one("eve"):
+            pass
+    with places.one("ann"):
+        pass
 
 
 def _refused(port: Port) -> grpc.StatusCode:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -259,3 +260,84 @@ def test_a_pack_that_cannot_be_written_leaves_nothing(state, tmp_path: Path) -> 
     report = state.verify()
     with Reader(state.database) as reader, pytest.raises(AuditError, match="cannot write"):
         export(reader, report, tmp_path / "absent" / "x.zip", store=tmp_path)
+
+
+def test_a_link_that_waits_where_a_file_will_be_is_not_followed(pack: Path, state, make_signer, tmp_path: Path) -> None:
+    """Evidence and attestations are written beside archives, in directories that others may write as well."""
+    target = tmp_path / "target"
+    target.write_text("mine")
+    out = tmp_path / "new.zip"
+    name = "a.kedge.builder-" + dsse.sign("x", b"", make_signer("b", 8).private).signatures[0][0][:12] + ".dsse.json"
+    for waiting in (out, out.with_name(f".{out.name}.partial"), tmp_path / name, tmp_path / f".{name}.partial"):
+        waiting.symlink_to(target)
+    with Reader(state.database) as reader:
+        export(reader, state.verify(), out, store=state.directory / "store")
+    sidecars.keep(tmp_path, "a.kedge.", "builder", dsse.sign("x", b"", make_signer("b", 8).private))
+    assert target.read_text() == "mine"
+    assert not out.is_symlink()
+    assert not (tmp_path / name).is_symlink()
+
+
+def repacked(pack: Path, out: Path, method: int = zipfile.ZIP_DEFLATED, **changed: bytes) -> Path:
+    """The pack with files replaced, its index made to fit, packed by another method."""
+    with zipfile.ZipFile(pack) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    content |= {f"{name}.json": data for name, data in changed.items()}
+    index = json.loads(content["pack.json"])
+    index["files"] = {name: hashlib.sha256(data).hexdigest() for name, data in content.items() if name != "pack.json"}
+    content["pack.json"] = json.dumps(index).encode()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    return out
+
+
+def test_a_pack_that_unpacks_to_more_than_it_should_is_refused(
+    pack: Path, judge: Callable[..., Judged], tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_bytes(zipfile.ZipFile(pack).read("verify.py"))
+    bomb = repacked(pack, tmp_path / "bomb.zip", policy=b" " * (65 << 20))
+    assert bomb.stat().st_size < 1 << 20
+    for given, words in (
+        (bomb, "policy.json: unpacks to more than"),
+        (repacked(pack, tmp_path / "bz2.zip", zipfile.ZIP_BZIP2), "is not packed by deflate"),
+    ):
+        found = judge(given, program=program)
+        assert (found.status, words in found.text) == (1, True), found.text
+
+
+def test_what_a_pack_says_of_itself_is_one_line_that_steers_no_terminal(
+    pack: Path, judge: Callable[..., Judged], tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_bytes(zipfile.ZipFile(pack).read("verify.py"))
+    statement = {
+        "subject": [{"digest": {"sha256": BUNDLE}}],
+        "predicate": {"role": "approver", "signedAt": "now\n  - all of this is true\x1b[2K"},
+    }
+    envelope = {
+        "payload": base64.b64encode(json.dumps(statement).encode()).decode(),
+        "payloadType": "x",
+        "signatures": [],
+    }
+    with zipfile.ZipFile(pack) as archive:
+        signed = next(name for name in archive.namelist() if name.startswith(f"attestations/{BUNDLE}/approver"))
+    forged = repacked(pack, tmp_path / "b.zip", **{signed.removesuffix(".json"): json.dumps(envelope).encode()})
+    told = judge(forged, program=program)
+    assert told.status == 0, told.text
+    assert "dated now?  - all of this is true?[2K" in told.text
+
+
+@pytest.mark.parametrize("name", ["../escaped", "/tmp/escaped", "counts/../../escaped"])  # noqa: S108
+def test_a_pack_whose_files_have_paths_elsewhere_writes_nothing(
+    pack: Path, judge: Callable[..., Judged], tmp_path: Path, name: str
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_bytes(zipfile.ZipFile(pack).read("verify.py"))
+    before = sorted(tmp_path.rglob("*"))
+    with zipfile.ZipFile(pack, "a") as archive:
+        archive.writestr(name, b"x")
+    found = judge(pack, program=program)
+    assert (found.status, "holds other files than it lists" in found.text) == (1, True), found.text
+    assert sorted(tmp_path.rglob("*")) == before

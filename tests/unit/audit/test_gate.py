@@ -226,7 +226,7 @@ def test_a_policy_names_key_files_or_holds_keys(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "not a mapping"), ("[", "not YAML"), ("require: []\nkeys: []", "require"), ("keys: []", "require"),
+        ("", "not a mapping"), ("[", "not valid YAML"), ("require: []\nkeys: []", "require"), ("keys: []", "require"),
         ("require: [owner]\nkeys: []", "require.0"), ("require: [builder]\nkeys: []", "keys"),
         ("require: [builder]\nkeys: [{public: absent.pub, roles: [builder]}]", "cannot read"),
         ("require: [builder]\nkeys: [{public: bad.pub, roles: [builder]}]", "not a public key in PEM"),
@@ -234,6 +234,8 @@ def test_a_policy_names_key_files_or_holds_keys(tmp_path: Path) -> None:
         ("require: [builder]\nkeys: [{public: good.pub, roles: [builder], until: 2027-01-01T00:00:00}]", "need a zone"),
         (BACKWARDS, "not after"),
         ("require: [builder]\nkeys: [{public: good.pub, roles: [builder]}]\nrequired: x", "required"),
+        ("require: [builder]\nkeys: 5", "keys"), ("a: &a [*a]", "aliases"), ("a: 2026-13-45", "not valid YAML"),
+        (r'keys: [{public: "a\0b"}]', "cannot read key"),
     ],
 )  # fmt: skip
 def test_a_policy_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, text: str, words: str) -> None:

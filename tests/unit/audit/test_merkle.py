@@ -11,7 +11,7 @@ from kedge.audit import merkle
 from kedge.audit.frontier import Frontier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 LEAVES = [
     bytes.fromhex(text)
@@ -59,13 +59,17 @@ CONSISTENCY = {  # first, second
 SIZES = range(9)
 
 
+def tree_of(entries: Sequence[bytes]) -> merkle.Tree:
+    return merkle.Tree(map(merkle.leaf_hash, entries))
+
+
 def hashes(texts: tuple[str, ...]) -> list[bytes]:
     return [bytes.fromhex(text) for text in texts]
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_roots_of_the_vectors(size: int) -> None:
-    assert merkle.root_hash(LEAVES[:size]) == ROOTS[size]
+    assert tree_of(LEAVES[:size]).root() == ROOTS[size]
     frontier = Frontier()
     for entry in LEAVES[:size]:
         frontier.append(merkle.leaf_hash(entry))
@@ -81,22 +85,22 @@ def test_leaves_and_nodes_are_told_apart() -> None:
 
 @pytest.mark.parametrize(("index", "size"), INCLUSION)
 def test_inclusion_proofs_of_the_vectors(index: int, size: int) -> None:
-    assert merkle.inclusion_proof(LEAVES[:size], index) == hashes(INCLUSION[index, size])
+    assert tree_of(LEAVES[:size]).inclusion_proof(index, size) == hashes(INCLUSION[index, size])
 
 
 @pytest.mark.parametrize(("first", "second"), CONSISTENCY)
 def test_consistency_proofs_of_the_vectors(first: int, second: int) -> None:
-    assert merkle.consistency_proof(LEAVES[:second], first) == hashes(CONSISTENCY[first, second])
+    assert tree_of(LEAVES[:second]).consistency_proof(first, second) == hashes(CONSISTENCY[first, second])
 
 
 def test_every_proof_up_to_eight_entries_holds() -> None:
     for size in SIZES:
         for index in range(size):
-            proof = merkle.inclusion_proof(LEAVES[:size], index)
+            proof = tree_of(LEAVES[:size]).inclusion_proof(index, size)
             assert merkle.verify_inclusion(merkle.leaf_hash(LEAVES[index]), index, size, proof, ROOTS[size])
             assert merkle.verify_inclusion(merkle.leaf_hash(LEAVES[index]), index, size, tuple(proof), ROOTS[size])
         for first in range(size + 1):
-            proof = merkle.consistency_proof(LEAVES[:size], first)
+            proof = tree_of(LEAVES[:size]).consistency_proof(first, size)
             assert merkle.verify_consistency(first, size, ROOTS[first], ROOTS[size], proof)
 
 
@@ -118,7 +122,7 @@ def test_malformed_inclusion_proofs_are_refused() -> None:
     for size in SIZES:
         for index in range(size):
             leaf, root = merkle.leaf_hash(LEAVES[index]), ROOTS[size]
-            proof = merkle.inclusion_proof(LEAVES[:size], index)
+            proof = tree_of(LEAVES[:size]).inclusion_proof(index, size)
             for what, bad in spoiled_proofs(proof, root):
                 assert not merkle.verify_inclusion(leaf, index, size, bad, root), what
             for other in {*range(-1, 10), index ^ 2, 2**70} - {index}:
@@ -142,7 +146,7 @@ def test_malformed_consistency_proofs_are_refused() -> None:
     for second in SIZES:
         for first in range(second + 1):
             one, two = ROOTS[first], ROOTS[second]
-            proof = merkle.consistency_proof(LEAVES[:second], first)
+            proof = tree_of(LEAVES[:second]).consistency_proof(first, second)
             for what, bad in spoiled_proofs(proof, one, two):
                 assert not merkle.verify_consistency(first, second, one, two, bad), what
             for bad_root in (b"", one[:31], b"\x11" * 32):
@@ -189,8 +193,8 @@ HOSTILE: list[Any] = [
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda value: type(value).__name__)
 def test_verifiers_answer_false_to_whatever_they_are_given(value: Any) -> None:
     leaf = merkle.leaf_hash(LEAVES[5])
-    inclusion: list[Any] = [leaf, 5, 8, merkle.inclusion_proof(LEAVES, 5), ROOTS[8]]
-    consistency: list[Any] = [6, 8, ROOTS[6], ROOTS[8], merkle.consistency_proof(LEAVES, 6)]
+    inclusion: list[Any] = [leaf, 5, 8, tree_of(LEAVES).inclusion_proof(5, len(LEAVES)), ROOTS[8]]
+    consistency: list[Any] = [6, 8, ROOTS[6], ROOTS[8], tree_of(LEAVES).consistency_proof(6, len(LEAVES))]
     for place in range(5):
         for good, verify in ((inclusion, merkle.verify_inclusion), (consistency, merkle.verify_consistency)):
             assert verify(*good) is True
@@ -201,9 +205,9 @@ def test_verifiers_answer_false_to_whatever_they_are_given(value: Any) -> None:
 def test_provers_refuse_what_is_not_in_the_tree() -> None:
     for index in (-1, 8):
         with pytest.raises(IndexError):
-            merkle.inclusion_proof(LEAVES, index)
+            tree_of(LEAVES).inclusion_proof(index, len(LEAVES))
     for first in (-1, 9):
         with pytest.raises(IndexError):
-            merkle.consistency_proof(LEAVES, first)
+            tree_of(LEAVES).consistency_proof(first, len(LEAVES))
     with pytest.raises(ValueError, match="no frontier"):
         Frontier(3, b"\0" * 32)

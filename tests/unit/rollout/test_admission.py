@@ -16,6 +16,7 @@ from kedge_testing import flights
 
 from kedge.audit import keys, sidecars
 from kedge.audit.doors import Doors
+from kedge.audit.errors import AuditError
 from kedge.audit.gate import BundleRefusedError
 from kedge.audit.policy import Policy
 from kedge.audit.statement import Attestation, Subject
@@ -52,3 +53,36 @@ def test_an_unsigned_bundle_stays_out_and_a_signed_one_keeps_its_attestations(bu
 
     store.delete(kept.id)
     assert list((store.root / "sha256").iterdir()) == [], "its attestations went with it"
+
+
+def test_a_bundle_whose_attestations_cannot_be_kept_is_given_back(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "store")
+    doors = Doors(None, store.root)
+    lost: list[str] = []
+
+    def full(*_: object) -> None:
+        raise AuditError("no space left")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(doors, "keep", full)
+        with pytest.raises(AuditError, match="no space left"):
+            admit(store, doors, built, lost=lost.append)
+    (entry,) = store.list()
+    assert lost == [entry.id]
+
+    def shut(_: object) -> None:
+        raise AuditError("nothing can be recorded")
+
+    with pytest.raises(AuditError, match="nothing can be recorded"):
+        admit(store, doors, built, coming=shut, lost=lost.append)
+    assert lost == [entry.id], "it was not announced"
+    admit(store, doors, built, lost=lost.append)
+    assert lost == [entry.id]
+
+
+def test_attestations_that_have_no_place_are_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(AuditError, match=r"cannot write .*: Not a directory"):
+        sidecars.adopt({"builder-1.dsse.json": b"{}"}, tmp_path / "file" / "bundle")

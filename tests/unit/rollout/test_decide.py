@@ -216,4 +216,4 @@ def test_every_hold_says_the_smallest_harm_the_evidence_could_have_shown() -> No
     assert "timeouts: harm above 0.956 points is excluded (margin 0.5 points, 0 events)" in some.reason
     blind = read(PLAN, ENOUGH, Baseline(blind=frozenset({"slow"})))
     held = decide(PLAN, Progress(State.CANARY, 2, 0.0, 0.0, ENOUGH), blind, HOUR)
-    assert "slow runs: cannot be seen, as the control had not made 3,000 runs of any batch size" in held.reason
+    assert "slow runs: cannot be seen, as the control has not made 3,000 runs of any batch size yet" in held.reason

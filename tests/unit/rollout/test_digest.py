@@ -344,7 +344,15 @@ def test_guards_are_read_again_from_the_numbers_in_the_record(server: Server) ->
     assert result.equal, result.differences
     assert f"guard {fired.guard}" in result.checked
 
+    assert "guard slow" in result.checked
     details = json.loads(json.dumps(record.details))
+    del next(one for one in details["readings"] if one["guard"] == "slow")["numbers"]["of"]
+    result = server.replay(record.model_copy(update={"details": details}))
+    assert result.equal, "a record of before judged units were counted"
+    assert any(
+        "guard slow (as it was counted then: units in batches of a size without" in one for one in result.checked
+    )
+
     said = next(one for one in details["readings"] if one["guard"] == fired.guard)
     said["numbers"]["0.canary.ever"] = 4
     said["numbers"]["0.canary.bad"] = 4

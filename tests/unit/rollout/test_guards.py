@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from kedge_testing.rollouts import evidence, step
+from kedge_testing.rollouts import evidence, judged, step
 
 from kedge.audit.record import MAX_RECORD_BYTES, SYSTEM, compose
 from kedge.kernel import contract as k
@@ -23,7 +24,7 @@ from kedge.stats import harm_e, harm_upper, smallest_detectable_ratio
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kedge.rollout.reading import Reading
+    from kedge.rollout.reading import Reading, StepEvidence
 
 PLAN = Plan.default()
 
@@ -90,24 +91,59 @@ def test_evidence_of_steps_adds_up_to_one_process() -> None:
 
 
 def test_slow_runs_are_compared_with_their_tolerance_and_not_at_all_where_nothing_was_frozen() -> None:
-    arms = evidence(3000, {"slow": 42}), evidence(3000, {"slow": 30})
+    arms = evidence(3000, {"slow": 42}, judged=3000), evidence(3000, {"slow": 30}, judged=3000)
     assert by_name(read(PLAN, [step(0.5, *arms)]))["slow"].verdict == "open"
     blind = by_name(read(PLAN, [step(0.5, *arms)], Baseline(blind=frozenset({"slow"}))))["slow"]
     assert blind.verdict == "insufficient"
-    assert "the control had not made 3,000 runs of any batch size" in blind.words
+    assert "the control has not made 3,000 runs of any batch size yet" in blind.words
 
 
-def test_stages_in_which_slow_runs_could_not_be_told_prove_nothing_of_them() -> None:
-    """Twice as many runs are slow: diluted by the units of a stage that was blind, that is less than the margin."""
-    steps = [
-        step(0.05, evidence(10_000), evidence(190_000)),
-        step(0.5, evidence(3000, {"slow": 60}), evidence(3000, {"slow": 30}), 1),
-    ]
-    frozen = {"rates": {"slow": 0.01}}
-    assert by_name(read(PLAN, steps, Baseline(**frozen)))["slow"].verdict == "proven"
-    seen = by_name(read(PLAN, steps, Baseline(**frozen, since={"slow": 1})))["slow"]
-    assert seen == by_name(read(PLAN, steps[1:], Baseline(**frozen)))["slow"]
-    assert seen.verdict == "open"
+def slow(*steps: StepEvidence) -> Reading:
+    return by_name(read(PLAN, steps, Baseline({"slow": 0.01})))["slow"]
+
+
+def test_units_that_could_not_be_judged_prove_nothing() -> None:
+    """Twice as many runs are slow: diluted by units of a stage that was blind, that would be less than the margin."""
+    blind = step(0.05, evidence(10_000), evidence(190_000))
+    twice, once = (evidence(3000, {"slow": n}, judged=3000) for n in (60, 30))
+    seen = step(0.5, twice, once, 1)
+    assert slow(blind, seen).verdict == "open"
+    assert slow(blind, seen).upper == slow(seen).upper
+    assert slow(seen, blind).verdict == "insufficient", "of the stage under way nothing is known"
+    assert (slow(blind).verdict, slow(blind).log_e) == ("insufficient", 0.0)
+
+
+def test_a_proof_needs_nine_tenths_of_the_units_of_the_canary_judged() -> None:
+    control = evidence(40_000, {"slow": 400}, judged=40_000)
+    verdicts = {
+        judged: slow(step(0.5, evidence(40_000, {"slow": judged // 100}, judged=judged), control)).verdict
+        for judged in (35_900, 36_000)
+    }
+    assert verdicts == {35_900: "insufficient", 36_000: "proven"}
+    few = slow(step(0.5, evidence(40_000, {"slow": 359}, judged=35_900), control))
+    assert "35,900 of 40,000 canary units of this step ran in batches of a size with a line; 90 % of" in few.words
+    failed = evidence(44_000, {"slow": 360, "refusals": 4000}, judged=36_000)
+    assert slow(step(0.5, failed, control)).verdict == "proven", "what never ran cannot be judged, and need not"
+    harmful = slow(step(0.5, evidence(40_000, {"slow": 900}, judged=3000), control))
+    assert harmful.verdict == "harm", "harm needs no cover"
+
+
+def test_an_arm_of_which_more_units_are_judged_is_not_slower_for_that() -> None:
+    """The control runs nine tenths of its requests in sizes without a line, the canary none: both are slow in 1 %."""
+    canary, control = evidence(10_000, {"slow": 100}, judged=10_000), evidence(90_000, {"slow": 90}, judged=9000)
+    reading = slow(step(0.1, canary, control))
+    assert reading.log_e is not None
+    assert reading.log_e < 0
+    assert "100 of 10,000 judged canary units, 90 of 9,000 judged control units" in reading.words
+    assert harm_e(100, 190, 0.1, 1.5) > 20, "by the share drawn it would be condemned"
+
+
+def test_what_is_expected_of_the_canary_look_by_look_is_what_counts() -> None:
+    arms = evidence(1000, {"slow": 80}, judged=1000), evidence(9000, {"slow": 120}, judged=9000)
+    by_totals = slow(step(0.1, *arms))
+    by_looks = slow(replace(step(0.1, *arms), judged=judged(*arms, expected=70.0)))
+    assert (by_totals.verdict, by_looks.verdict) == ("harm", "open")
+    assert by_looks.log_e == pytest.approx(harm_e(80, 200, 0.35, 1.5))
 
 
 def test_a_frozen_control_rate_tightens_the_bound() -> None:
@@ -236,9 +272,9 @@ def test_words_are_one_line_a_record_can_hold() -> None:
 
 
 def test_units_that_are_struck_together_weigh_as_one() -> None:
-    arms = evidence(20_000, {"slow": 640}), evidence(20_000, {"slow": 320})
+    arms = evidence(20_000, {"slow": 640}, judged=20_000), evidence(20_000, {"slow": 320}, judged=20_000)
     alone = by_name(read(PLAN, [step(0.5, *arms)]))["slow"]
-    batched = by_name(read(PLAN, [step(0.5, *arms)], Baseline(together={"slow": 16})))["slow"]
+    batched = by_name(read(PLAN, [replace(step(0.5, *arms), judged=judged(*arms, together=16))]))["slow"]
     assert (alone.verdict, batched.verdict) == ("harm", "open")
     assert batched.log_e == pytest.approx(harm_e(40, 60, 0.5, 1.5))
     assert batched.detectable is not None

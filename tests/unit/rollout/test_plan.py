@@ -102,6 +102,7 @@ def test_a_plan_survives_json() -> None:
     ("text", "complaint"),
     [
         ("stategy: swap\n", "stategy: unknown key; did you mean 'strategy'?"),
+        ('{"a[b": 1}\n', "a[b: unknown key; allowed:"),
         ("strategy: bluegreen\n", "strategy: must be 'swap', 'shadow' or 'canary', got 'bluegreen'"),
         ("steps: [{share: 1.5}]\n", "steps[0].share: should be less than 1, got 1.5"),
         ("steps: [{share: 5 percent}]\n", "steps[0].share: must be a number in [0, 1] or per cent such as 5%"),

@@ -299,13 +299,13 @@ def test_lines_of_slow_runs_known_from_enough_batches_do_not_condemn_an_equal_ca
     assert lines_of_few(200, 100, 9) > 0.05 * 200
 
 
-def test_the_size_that_most_rows_stand_in_needs_fewer_batches_for_its_line() -> None:
+def test_the_size_that_most_rows_stand_in_needs_fewer_batches_for_its_line_while_no_other_has_one() -> None:
     histogram = np.zeros((BATCH_SIZE_BUCKETS, LATENCY_BUCKETS), dtype=np.int64)
     histogram[0, 700] = frozen.ENOUGH_OF_MOST
     histogram[1, 700] = frozen.ENOUGH_OF_MOST // 3
     lines = thresholds(histogram)
     assert lines[0] > 0
     assert lines[1] == 0
-    histogram[1, 700] = frozen.ENOUGH
-    assert thresholds(histogram, lines)[0] == lines[0]
-    assert thresholds(histogram, lines)[1] > 0
+    histogram[0, 700] = 10 * frozen.ENOUGH_OF_MOST
+    histogram[5, 700] = frozen.ENOUGH
+    assert [size for size, line in enumerate(thresholds(histogram)) if line] == [5]

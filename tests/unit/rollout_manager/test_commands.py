@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from kedge_testing.house import ANN, BOB, QUICK
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kedge_testing.house import House
+
+    from kedge.plane.contract import Handle
+    from kedge.rollout.values import ModelState
 
 
 def test_a_swap_keeps_the_old_bundle_warm_and_reachable_by_version(house: House) -> None:
@@ -68,16 +71,19 @@ def test_a_rollback_goes_to_the_last_good_bundle_and_quarantines_the_other(house
     assert timings.publish.cumulative()[0][-1] >= 3, "two deployments and a rollback"
     assert timings.load.cumulative()[0][-1] == 2, "what it went back to was loaded still"
     assert [(n.kind, str(n.bundle)) for n in house.notices] == [("rolled back", "flights 2.0.0")]
-    with pytest.raises(IllegalCommandError, match="is QUARANTINED, where 'deploy' does not fit; legal now: clear"):
+    with pytest.raises(IllegalCommandError, match="is QUARANTINED, where 'deploy' does not fit; legal now") as shut:
         house.deploy("2.0.0")
-    with pytest.raises(IllegalCommandError, match="no earlier bundle is warm"):
+    assert str(shut.value).endswith("kedge quarantine clear flights-2.0.0 --reason TEXT")
+    with pytest.raises(IllegalCommandError, match="no bundle that was live before it is left"):
         house.rollouts.rollback("flights", by=ANN)
     assert state.rollout is not None
     assert state.rollout.decision == "rolled back by bob: it is late"
     cleared = house.rollouts.clear_quarantine(house.bundles["2.0.0"], by=ANN, reason="it was the network")
     assert cleared.state is State.ABORTED
     assert house.status().legal == (Command.DEPLOY, Command.ROLLBACK)
-    with pytest.raises(IllegalCommandError, match=r"no earlier bundle is warm; .* with --to flights-2\.0\.0$"):
+    with pytest.raises(
+        IllegalCommandError, match=r"no bundle that was live before it is left; .* with --to flights-2\.0\.0$"
+    ):
         house.rollouts.rollback("flights", by=ANN)
     with pytest.raises(IllegalCommandError, match=r"flights 2\.0\.0 is ABORTED, not QUARANTINED"):
         house.rollouts.clear_quarantine(house.bundles["2.0.0"], by=ANN, reason="again")
@@ -95,6 +101,17 @@ def test_a_first_bundle_has_nothing_to_be_rolled_back_to(house: House) -> None:
         house.rollouts.pause("flights", by=ANN)
     with pytest.raises(IllegalCommandError, match=r"^flights 1\.0\.0 is live already; legal now: deploy, of another"):
         house.deploy("1.0.0")
+
+
+def test_who_rolls_back_twice_gets_what_was_live_before_that(house: House) -> None:
+    house.live("1.0.0", "2.0.0", "3.0.0")
+    house.rollouts.tick()
+    house.rollouts.rollback("flights", by=ANN)
+    state = house.rollouts.rollback("flights", by=ANN, reason="that one too")
+    assert (str(state.live), state.last_good) == ("flights 1.0.0", None)
+    assert {str(item) for item in state.quarantined} == {"flights 2.0.0", "flights 3.0.0"}
+    with pytest.raises(IllegalCommandError, match="no bundle that was live before it is left; legal now: deploy"):
+        house.rollouts.rollback("flights", by=ANN)
 
 
 def test_a_rollback_can_go_to_an_older_bundle_of_the_store(house: House) -> None:
@@ -364,3 +381,35 @@ def test_whoever_waits_hears_of_events(house: House) -> None:
     waiting.join()
     assert heard[0] == "rollout.deployed"
     assert [e.number for e in house.rollouts.events(2)] == [3, 4]
+
+
+def test_a_deletion_that_comes_again_does_nothing_even_where_the_bundle_is_back(house: House) -> None:
+    house.live("1.0.0")
+    identity = house.add("4.0.0")
+    house.rollouts.delete(identity, by=ANN, key="once")
+    house.add("4.0.0")
+    house.rollouts.delete(identity, by=ANN, key="once")
+    assert [entry.version for entry in house.store.list()] == ["1.0.0", "4.0.0"]
+    house.deploy("2.0.0", key="deploy")
+    with pytest.raises(KeyReusedError):
+        house.rollouts.delete(identity, by=ANN, key="deploy")
+
+
+def test_a_rollback_that_comes_again_while_it_loads_is_answered_alike(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.live("1.0.0", "2.0.0", "3.0.0")
+    load, answers = house.plane.load, []
+
+    def back() -> ModelState:
+        return house.rollouts.rollback("flights", to=house.bundles["1.0.0"], by=ANN, key="back")
+
+    def again(*given: Any) -> Handle:
+        monkeypatch.setattr(house.plane, "load", load)
+        answers.append(back())
+        return load(*given)
+
+    house.rollouts.tick()  # lets go of what is not needed
+    monkeypatch.setattr(house.plane, "load", again)
+    assert back() == answers[0]
+    assert house.actions().count("bundle.restored") == 1
