@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import types
-from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -36,9 +36,12 @@ def first_complaint(error: ValidationError, model: type[BaseModel], whole: str) 
     """
     rank = {"extra_forbidden": 0, "missing": 1}
     complaint = min(error.errors(include_url=False), key=lambda item: rank.get(item["type"], 2))
-    place = [part for part in complaint["loc"] if not _is_union_tag(part)]
-    where = _path(place) or whole
     kind, got = complaint["type"], complaint.get("input")
+    *above, last = complaint["loc"] or (whole,)
+    place = [part for part in above if not _is_union_tag(part)]
+    if complaint["loc"] and (kind == "extra_forbidden" or not _is_union_tag(last)):
+        place.append(last)  # an unknown key is the file's own word, and may look like a tag
+    where = _path(place) or whole
     if kind == "extra_forbidden":
         allowed = sorted(_keys(model, place[:-1]))
         close = difflib.get_close_matches(str(place[-1]), allowed, 1)
@@ -94,7 +97,7 @@ def _model_in(annotation: Any) -> Any:
     """The model somewhere inside an annotation such as ``dict[str, FeatureSpec | None]``, or the annotation itself."""
     if _is_model(annotation):
         return annotation
-    if get_origin(annotation) in {Union, types.UnionType, dict, tuple}:
+    if get_origin(annotation) in {Annotated, Union, types.UnionType, dict, tuple}:
         for inner in get_args(annotation):
             if _is_model(found := _model_in(inner)):
                 return found

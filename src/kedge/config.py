@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotations when it runs
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from kedge import strict_yaml
 from kedge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -115,15 +115,20 @@ class Settings(BaseModel):
         grpc, metrics, admin: addresses of the data port, of metrics and health, of the admin port.
         plane, kernel: implementations; one that is asked for by name and missing is an error.
         shards: threads that serve connections (native plane); None: half the cores, at least one.
+        max_connections: open at a time on the data port (native plane).
         drain_grace: seconds between "not ready" and the refusal of new requests, for load balancers to notice.
         drain_timeout: seconds that requests under way have to finish.
         log_format: ``text`` for people, ``json`` for machines; always on standard error.
-        tls_cert, tls_key, tls_client_ca: PEM files for the data port; a client CA makes it mutual TLS.
+        tls_cert, tls_key, tls_client_ca: PEM files for the data port; a client CA makes it mutual TLS. Renewed
+            files are taken up while serving, for new connections.
         admin_tls_cert, admin_tls_key, admin_tls_client_ca: the same for the admin port; certificates that the CA signed
             have the roles that `admin_auth` gives their names.
+        admin_mtls: second address of the admin port, for callers with certificates; those of `admin` then need none,
+            and a token instead. Without it and with `admin_tls_client_ca` every caller of `admin` needs a certificate.
         admin_tokens: file of callers known by a bearer token, as `kedge token new` writes it.
         admin_auth: section of the file.
         retain: bundles of a model that were live before its last good one and stay in the store.
+        user: whom a server that is started as root becomes before it does anything; None: it stays who it is.
         alerts: section of the file, as YAML gave it, for `kedge.alerts.settings.parse`; it may hold what is secret by
             mistake, so that nothing here quotes it.
         policy: signing policy that bundles must meet to come in, to be loaded and to be deployed.
@@ -141,6 +146,7 @@ class Settings(BaseModel):
     plane: PlaneName = "auto"
     kernel: KernelName = "auto"
     shards: int | None = Field(default=None, ge=1, le=256)
+    max_connections: int = Field(default=4096, ge=1, le=1_000_000)
     drain_grace: float = Field(default=0.0, ge=0, le=3600, allow_inf_nan=False)
     drain_timeout: float = Field(default=30.0, ge=0, le=3600, allow_inf_nan=False)
     log_format: LogFormat = "text"
@@ -150,9 +156,11 @@ class Settings(BaseModel):
     admin_tls_cert: Path | None = None
     admin_tls_key: Path | None = None
     admin_tls_client_ca: Path | None = None
+    admin_mtls: Listen | None = None
     admin_tokens: Path | None = None
     admin_auth: AdminAuth = AdminAuth()
     retain: int = Field(default=3, ge=0, le=1000)
+    user: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$")
     alerts: Any = None
     policy: Path | None = None
     audit: Any = None
@@ -171,6 +179,11 @@ class Settings(BaseModel):
                 raise ValueError(f"{port}tls_cert and {port}tls_key go together: give both or neither")
             if client_ca is not None and cert is None:
                 raise ValueError(f"{port}tls_client_ca needs {port}tls_cert and {port}tls_key as well")
+        if self.admin_mtls is not None and not (self.admin_tls_client_ca and self.admin_tokens):
+            raise ValueError(
+                "admin_mtls is for callers with certificates beside callers with tokens: it needs admin_tls_client_ca "
+                "and admin_tokens as well; where all have certificates, admin alone asks for them"
+            )
         if self.admin_tls_client_ca is not None and not (self.admin_auth.certificates or self.admin_tokens):
             raise ValueError(
                 "admin_tls_client_ca lets nobody in by itself: give certificates a role under admin_auth in --config, "
@@ -227,18 +240,7 @@ def _names() -> set[str]:
 def _read(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
-    try:
-        if file.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{file}: larger than {MAX_CONFIG_BYTES} bytes; this is no file of settings")
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"--config: cannot read '{file}': {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: not UTF-8 text") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{file}{where}: not YAML: {getattr(error, 'problem', None) or error}") from error
+    content = strict_yaml.read(file, "--config", MAX_CONFIG_BYTES, ConfigError)
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
+
+MESSAGE_CHARS: Final = 4000
+"""Of an error's message: names and values in it may be a stranger's choice, and it goes to logs, callers, terminals."""
 
 
 class Code(Enum):
@@ -22,6 +26,28 @@ class Code(Enum):
     UNAUTHENTICATED = 16
 
 
+GRPC_STATUSES: Final = (
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+)
+"""Names of all of gRPC's statuses, by number: answers of other servers, and counts, may have any."""
+
+
 class KedgeError(Exception):
     """Base of every error Kedge raises on purpose.
 
@@ -32,6 +58,15 @@ class KedgeError(Exception):
     """
 
     code: Code = Code.INTERNAL
+
+    def __str__(self) -> str:
+        """The message, with control characters and other unprintables (which may steer a terminal) made harmless."""
+        text = super().__str__()
+        if len(text) > MESSAGE_CHARS:
+            text = f"{text[: MESSAGE_CHARS - 3]}..."
+        if text.isprintable():
+            return text
+        return "".join(char if char.isprintable() else " " if char.isspace() else "?" for char in text)
 
 
 class ConfigError(KedgeError):

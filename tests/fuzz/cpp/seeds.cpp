@@ -5,6 +5,7 @@
 
 #include "client.hpp"
 #include "message.hpp"
+#include "peer.hpp"
 #include "wire/token.hpp"
 
 using namespace kedge::wire;
@@ -83,11 +84,32 @@ void request() {
 void token() {
   constexpr TokenKey key = {7, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}};
   Prediction prediction;
-  seed("token", "none", std::string(encode_token(prediction, key).view()));
+  seed("token", "none", std::string(TokenSealer(key, prediction).seal(prediction).view()));
   prediction.predicted = PredictedValue{1, 0, 2};
-  seed("token", "value", std::string(encode_token(prediction, key).view()));
+  seed("token", "value", std::string(TokenSealer(key, prediction).seal(prediction).view()));
   prediction.predicted = PredictedClass{.label = 1, .count = 2, .probabilities = {1, 2}};
-  seed("token", "class", std::string(encode_token(prediction, key).view()));
+  seed("token", "class", std::string(TokenSealer(key, prediction).seal(prediction).view()));
+}
+
+// What a server says to two requests of a client, in pieces of ten bytes: its greeting comes first, and
+// alone.
+void answers() {
+  const std::string whole = framed(kedge::load::test::answer_message("00000000", "1", "bundle", "token"));
+  const auto said = [&](const char* name, const std::string& body, int status, const char* http) {
+    kedge::load::test::ServerEnd server;
+    std::string hello = server.pull();
+    Client client;
+    client.request("/m", whole);
+    client.request("/m", whole);
+    server.feed(client.output());
+    for (const std::int32_t stream : server.asked) server.answer(stream, body, status, http);
+    seed("answers", name, std::string{3, 2} + hello + server.pull());
+  };
+  said("ok", whole, 0, "200");
+  said("cut", whole.substr(0, 20), 0, "200");
+  said("shed", "", 8, "200");
+  said("http", "no", -1, "503");
+  seed("answers", "http1", std::string("\5\1", 2) + "HTTP/1.1 400 Bad Request\r\n\r\n");
 }
 
 }  // namespace
@@ -102,5 +124,6 @@ int main(int argc, char** argv) {
   frame();
   request();
   token();
+  answers();
   return 0;
 }

@@ -86,7 +86,7 @@ def test_a_secret_is_not_needed_but_half_a_pair_is_an_error() -> None:
 def test_a_huge_or_binary_settings_file_is_refused(tmp_path: Path) -> None:
     huge = tmp_path / "huge.yaml"
     huge.write_bytes(b"#" * (config.MAX_CONFIG_BYTES + 1))
-    with pytest.raises(ConfigError, match="larger than"):
+    with pytest.raises(ConfigError, match="over 1048576 bytes"):
         config.load({"state": "s"}, {}, huge)
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\x00")
@@ -142,6 +142,8 @@ def test_with_both_it_may_listen_anywhere(tmp_path: Path) -> None:
         ("", {"admin_tls_key": "k.pem"}, "--admin-tls-key: admin_tls_cert and admin_tls_key go together"),
         ("", {"admin_tls_client_ca": "ca.pem"}, "admin_tls_client_ca needs admin_tls_cert"),
         ("", {"admin_tls_client_ca": "ca.pem", **TLS}, "lets nobody in by itself"),
+        ("", {"admin_mtls": "[::]:8004", "admin_tokens": "t", **TLS}, "--admin-mtls.*needs admin_tls_client_ca"),
+        ("", {"user": "-no user"}, "--user: String should match"),
     ],
 )
 def test_authentication_that_cannot_work_is_refused(
