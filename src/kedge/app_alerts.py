@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from kedge.alerts.model import Cause, Finding, Origin, Severity, fingerprint
@@ -43,9 +43,14 @@ PAGES: Final = {
 }
 """What a notice of the rollout manager becomes; any other ends these."""
 SUBJECT: Final = "rollout"
+AUDIT_LOG: Final = "audit log"
 COMPLAINT: Final = "verdicts do not become alerts for now; evaluation goes on"
 COMPLAIN_SECONDS: Final = 60.0
 """Between two log lines about the same trouble: it is met once a second, and a full disk should not fill faster."""
+WAITING: Final = 1000
+"""Notices that wait at most, while alerts cannot be written."""
+RETRY_SECONDS: Final = 1.0
+"""Before a notice that could not be written, because the disk is full, is tried again: nobody else will tell."""
 
 log = logging.getLogger(__name__)
 
@@ -107,15 +112,31 @@ class VerdictAlerts:
 
 
 class RolloutAlerts:
-    """Pages people about rollbacks and rollouts that wait for them. Thread-safe; `tell` never blocks or raises."""
+    """Pages people about rollbacks and rollouts that wait for them. Thread-safe; `tell` never blocks or raises.
+
+    Attributes:
+        dropped: notices that made room for newer ones, because alerts could not be written for long.
+    """
 
     def __init__(self) -> None:
-        self._news: queue.SimpleQueue[Notice | None] = queue.SimpleQueue()
+        self.dropped = 0
+        self._news: deque[Notice] = deque()
+        self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._ending = threading.Event()
 
     def tell(self, notice: Notice) -> None:
         """Take a notice; what comes before `start` is told then."""
-        self._news.put(notice)
+        with self._changed:
+            if len(self._news) >= WAITING:
+                # The same said of the same bundle since is worth as much; else what is oldest.
+                key = _key(notice)
+                del self._news[next((at for at, one in enumerate(self._news) if _key(one) == key), 0)]
+                self.dropped += 1
+                if self.dropped % WAITING == 1:
+                    log.error("alerts cannot be written, notices are dropped: %d so far", self.dropped)
+            self._news.append(notice)
+            self._changed.notify()
 
     def start(self, view: View, alerts: Alerts) -> None:
         """Begin to pass notices on; once."""
@@ -123,17 +144,44 @@ class RolloutAlerts:
         self._thread.start()
 
     def stop(self) -> None:
-        """End, once everything that was told is passed on."""
+        """End, once everything that was told is passed on; what cannot be written then is in the log alone."""
         if self._thread is not None:
-            self._news.put(None)
+            self._ending.set()
+            with self._changed:
+                self._changed.notify()
             self._thread.join()
 
     def _run(self, view: View, alerts: Alerts) -> None:
-        while (notice := self._news.get()) is not None:
-            try:
-                _pass_on(notice, view, alerts)
-            except Exception:  # a fault of ours in alerting must not end it
-                log.exception("a notice was not passed on: %s", notice)
+        while (notice := self._next()) is not None:
+            reason = _try(notice, view, alerts)
+            while reason and not self._ending.is_set():
+                self._ending.wait(RETRY_SECONDS)
+                reason = _try(notice, view, alerts, said=reason)
+            if reason:
+                log.error("a notice was not passed on: %s", notice, extra={"data": {"reason": reason}})
+
+    def _next(self) -> Notice | None:
+        """The oldest that waits; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._news or self._ending.is_set())
+            return self._news.popleft() if self._news else None
+
+
+def _key(notice: Notice) -> tuple[str, str]:
+    return notice.bundle.id, notice.kind
+
+
+def _try(notice: Notice, view: View, alerts: Alerts, *, said: str = "") -> str:
+    """Pass a notice on; why it has to be tried again, empty where it has not. `said` is the reason that was logged."""
+    try:
+        _pass_on(notice, view, alerts)
+    except KedgeError as error:
+        if str(error) != said:
+            log.error("a notice waits: %s", notice, extra={"data": {"reason": str(error)}})  # noqa: TRY400 - it says all
+        return str(error)
+    except Exception:  # a fault of ours in alerting must not end it
+        log.exception("a notice was not passed on: %s", notice)
+    return ""
 
 
 def _pass_on(notice: Notice, view: View, alerts: Alerts) -> None:
@@ -146,6 +194,24 @@ def _pass_on(notice: Notice, view: View, alerts: Alerts) -> None:
     cause, severity = found
     origin = Origin(item.model, item.version, item.id, view.bundle(item.id).manifest.owners)
     alerts.fire(origin, Finding(cause, SUBJECT, severity, f"{item} {notice.kind}: {notice.words}", notice.words))
+
+
+def tell_of_log(view: View, alerts: Alerts, fault: str) -> None:
+    """Page the owners of what is live about an audit log that cannot be gone on with; or that it can again.
+
+    Args:
+        view: of the server.
+        alerts: told.
+        fault: why nothing can be recorded; empty where it can.
+    """
+    for live in view.rollouts.live():
+        manifest = live.bundle.manifest
+        if not fault:
+            alerts.resolve(fingerprint(manifest.name, live.bundle.id, Cause.AUDIT, AUDIT_LOG))
+            continue
+        words = f"nothing can be changed while the audit log cannot be written: {fault}"
+        origin = Origin(manifest.name, manifest.version, live.bundle.id, manifest.owners)
+        alerts.fire(origin, Finding(Cause.AUDIT, AUDIT_LOG, Severity.CRITICAL, words, words))
 
 
 def subject(item: Judgement) -> str:

@@ -77,10 +77,12 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     root = tmp_path_factory.mktemp("bundles")
     made: dict[str, Path] = {}
 
-    def make(name: str = "flights", version: str = "1.0.0", *, bias: float = 0.0, slow: bool = False) -> Path:
-        key = f"{name}-{version}-{bias}-{slow}"
+    def make(
+        name: str = "flights", version: str = "1.0.0", *, bias: float = 0.0, slow: bool = False, alone: bool = False
+    ) -> Path:
+        key = f"{name}-{version}-{bias}-{slow}-{alone}"
         if key not in made:
-            made[key] = flights.bundle(root / key, name, version, bias=bias, slow=slow)
+            made[key] = flights.bundle(root / key, name, version, bias=bias, slow=slow, alone=alone)
         return made[key]
 
     return make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedge_testing.admins import Authority
@@ -11,7 +12,6 @@ from kedge.audit.reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 def test_callers_with_tokens_deploy_over_tls_and_the_log_says_who(
@@ -39,7 +39,7 @@ def test_callers_with_tokens_deploy_over_tls_and_the_log_says_who(
     viewer = (tmp_path / "vera").read_text()
     refused = kedge("rollback", "flights", "--reason", "mine", *there, KEDGE_ADMIN_TOKEN=viewer)
     assert (refused.status, refused.out) == (2, "")
-    assert "Rollback needs role 'operator'; 'vera' is 'viewer'" in refused.err
+    assert "'kedge rollback' needs role 'operator'; 'vera' is 'viewer'" in refused.err
     assert "it may want TLS" in kedge("status", "--admin", server.admin).err
 
     with Reader(tmp_path / "state" / "kedge.db") as log:
@@ -48,3 +48,11 @@ def test_callers_with_tokens_deploy_over_tls_and_the_log_says_who(
     assert ("bundle.uploaded", "dora", "token") in said
     assert ("admin.denied", "vera", "token") in said
     assert any(actor == "dora" and action.startswith("rollout.") for action, actor, _ in said)
+
+    secrets = [(tmp_path / name).read_text().strip().encode() for name in ("dora", "vera")]
+    secrets.append(key.splitlines()[1])
+    process = Path("/proc") / str(server.process.pid)
+    kept = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
+    for place in (server.log, tokens, process / "cmdline", process / "environ", *kept):
+        found = place.read_bytes()
+        assert not any(secret in found for secret in secrets), f"{place} holds a secret"

@@ -65,7 +65,9 @@ def test_lineage_is_a_tree_of_all_that_is_known(kedge: Callable[..., Any], archi
     assert (found["id"], found["attestations"], len(found["records"])) == (stored.id, [], 1)
     assert {one["name"] for one in found["dependencies"]} >= {"model", "reference"}
     done = kedge("bundle", "lineage", "0" * 12, "--state", state)
-    assert (done.status, done.err.startswith("error: no bundle of id '000000000000'")) == (2, True)
+    assert (done.status, done.err.startswith("error: no bundle '000000000000'")) == (2, True)
+    named = kedge("bundle", "lineage", f"{found['name']}-{found['version']}", "--state", state, "--json").json
+    assert named["id"] == stored.id
 
 
 def test_a_card_is_written_from_what_the_bundle_says(kedge: Callable[..., Any], archive: Path, tmp_path: Path) -> None:

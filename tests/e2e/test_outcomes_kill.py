@@ -15,14 +15,15 @@ PROGRAM = """
 import sys, time
 import numpy as np
 from pathlib import Path
-from kedge_testing.outcomes import World, predictions
+from kedge_testing.outcomes import World, predictions, slices
 
 world, seed = World(Path(sys.argv[1])), int(sys.argv[2])
+world.aim(slices=slices())
 random = np.random.default_rng(seed)
 while True:
     rows = random.integers(0, 20000, 200)
     key = random.integers(1, 2**20)
-    opened = predictions(200, sequence=rows * 7, arm=rows % 3, label=rows % 2)
+    opened = predictions(200, sequence=rows * 7, arm=rows % 3, label=rows % 2, slice=1 + rows % 12)
     found = world.take(opened, ["yes"] * 200)
     taken = [str(row) for row, status in zip(rows, found) if status == "accepted"]
     print(" ".join(taken), flush=True)
@@ -50,6 +51,9 @@ def test_kill_while_reporting(tmp_path: Path) -> None:
     total = sum(world.database.cells(BUNDLE).values(), Counts.empty())
     accepted = world.database.statuses()[BUNDLE, "accepted"]
     assert total.labelled == accepted >= len(said)
+    by_slice = world.database.slices.cells(BUNDLE)
+    for numbers in (range(4), range(4, 7)):
+        assert sum(counts.labelled for key, counts in by_slice.items() if key.slice in numbers) == accepted
     # A turn that was written but not said: at most one of 200 labels a kill.
     assert accepted <= len(said) + 3 * 200
     again = predictions(len(said), sequence=[7 * row for row in said])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 import numpy as np
@@ -14,7 +14,9 @@ import pytest
 from kedge_testing import flights
 from kedge_testing.serving import eventually
 
+from kedge.alerts.errors import AlertStoreError
 from kedge.app import Server
+from kedge.app_outcomes import COUNT_SECONDS
 from kedge.build import build
 from kedge.client import PREDICTION_IDS, AdminClient, Client, Reported
 from kedge.client.values import request, result
@@ -129,6 +131,19 @@ def test_what_labels_set_in_motion(running: Running) -> None:
 
 def active(running: Running) -> list[Any]:
     return [alert for alert in running.server._outcomes._alerts.active() if alert.cause.value == "outcomes"]
+
+
+def test_alerts_that_cannot_be_written_keep_no_bundle_live(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The labels say by now that it is far worse than at build."""
+    asked: list[str] = []
+
+    def full(*_: object) -> NoReturn:
+        raise AlertStoreError("disk full")
+
+    monkeypatch.setattr("kedge.app_outcomes.tell", full)
+    monkeypatch.setattr(running.server._rollouts, "distrust", lambda bundle, *_: asked.append(bundle))
+    running.now += COUNT_SECONDS
+    eventually(lambda: asked)
 
 
 def test_keys_are_rotated_under_way_and_ids_stay_unique(running: Running) -> None:

@@ -42,7 +42,8 @@ def test_a_canary_equal_to_its_control_is_never_found_slow(tmp_path: Path) -> No
                 assert state.rollout is not None
                 assert state.rollout.state == "CANARY", state.rollout.decision
         (reading,) = [one for one in state.rollout.readings if one.guard == "slow"]
-        assert reading.verdict in {"open", "proven"}, "the guard was watching"
+        # How many runs come in sizes with a line is the machine's to say; harm is looked for among those, however few.
+        assert int(reading.numbers["judged"]) >= 1_000, "the guard was watching"
         assert reading.n > 0, "some runs of either arm were slow"
     finally:
         house.close()

@@ -139,6 +139,8 @@ def elsewhere(does: Operator, check: Callable[[str], None]) -> None:
     check("2")
     does.does("clear_quarantine", "plus-2")
     does.does("delete", "plus-2")
+    eventually(lambda: "2" not in {version for version, *_ in series(does.metrics, "requests")}, every=0.1)
+    does.traffic.forget("2")
     does.answers(50)
 
 

@@ -59,7 +59,7 @@ def test_with_json_an_error_is_json_on_standard_output(kedge: Any, tmp_path: Pat
         ("drain_grace: soon\n", "kedge.yaml: drain_grace: Input should be a valid number"),
         ("drain_grac: 1\n", "kedge.yaml: unknown setting 'drain_grac'; did you mean 'drain_grace'?"),
         ("- a\n- b\n", "kedge.yaml: expected settings"),
-        ("a: [1\n", "kedge.yaml, line 2: not YAML"),
+        ("a: [1\n", "kedge.yaml': not valid YAML at line 2"),
         ("admin: 192.168.1.1:8003\n", "kedge.yaml: admin: the admin port listens on"),
     ],
 )
@@ -80,7 +80,7 @@ def test_a_bad_environment_variable_is_named(kedge: Any, tmp_path: Path) -> None
 def test_a_missing_settings_file_is_named(kedge: Any, tmp_path: Path) -> None:
     done = kedge("serve", "--state", tmp_path / "state", "--config", tmp_path / "none.yaml")
     assert done.status == 2
-    assert "--config: cannot read" in done.err
+    assert "cannot read --config" in done.err
 
 
 @pytest.mark.parametrize("port", ["grpc", "admin", "metrics"])

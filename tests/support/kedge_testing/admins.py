@@ -72,6 +72,7 @@ def listening(
     tls: Tls | None = None,
     address: str = "127.0.0.1:0",
     view: Any = None,
+    mutual: Address | None = None,
 ) -> Iterator[Port]:
     """An admin port over a state directory, until the block ends; `view` takes the place of a real one."""
     state.mkdir(mode=0o700, exist_ok=True)
@@ -94,12 +95,18 @@ def listening(
             ready=lambda: True,
         )
         port = Port()
-        port.admit = store.add
+        port.admit = lambda path: store.add(path, None, rollouts.expect)
 
         def append(draft: Draft) -> None:
             if port.fail is not None:
                 raise port.fail
             ledger.append(draft)
+            port.drafts.append(draft)
+
+        def received(draft: Draft) -> None:
+            if port.fail is not None:
+                raise port.fail
+            rollouts.received(draft)
             port.drafts.append(draft)
 
         def admit(path: Path) -> Bundle:
@@ -115,9 +122,10 @@ def listening(
             kernel=kernel,
             state=state,
             admit=admit,
+            received=received,
             append=append,
         )
-        port.server = AdminServer(where, port.parts, access, tls)
+        port.server = AdminServer(where, port.parts, access, tls, mutual)
         parts.callback(port.server.stop, 0)
         yield port
 

@@ -104,14 +104,16 @@ def bundle(
     bias: float = 0.0,
     slow: bool = False,
     temp: float = 40.0,
+    alone: bool = False,
 ) -> Path:
-    """Build a bundle from a spec, on data of that mean temperature; returns the archive."""
+    """Build a bundle from a spec, on data of that mean temperature; returns the archive. `alone`: rows never batch."""
     root.mkdir(parents=True, exist_ok=True)
     stem = f"{name}-{version}"
     onnx.save(model(bias, slow=slow), root / f"{stem}.onnx")
     pq.write_table(rows(6000, 7, temp=temp), root / f"{stem}.parquet")
     (root / f"{stem}.yaml").write_text(
         f"name: {name}\nversion: {version}\nmodel: {stem}.onnx\ndata:\n  reference: {stem}.parquet\n  label: late\n"
+        + ("serving:\n  batching:\n    max_batch: 1\n" if alone else "")
     )
     out = root / f"{stem}.kedge"
     build(root / f"{stem}.yaml", out)

@@ -47,7 +47,9 @@ QUICK: dict[str, Any] = {
 
 
 def brittle(root: Path, version: str) -> Path:
-    """Build a bundle that takes the logarithm of distance less 100, and so fails below it; returns the archive."""
+    """Build a bundle that takes the logarithm of distance less 100, and so fails below it; returns the archive. No
+    distance is below 0, says its schema.
+    """
     root.mkdir(parents=True, exist_ok=True)
     model = flights.model()
     graph = model.graph
@@ -68,6 +70,7 @@ def brittle(root: Path, version: str) -> Path:
     pq.write_table(flights.rows(2000, 7), root / f"{stem}.parquet")
     (root / f"{stem}.yaml").write_text(
         f"name: flights\nversion: {version}\nmodel: {stem}.onnx\ndata:\n  reference: {stem}.parquet\n  label: late\n"
+        "features: {distance: {valid: {min: 0}}}\n"
     )
     build(root / f"{stem}.yaml", root / f"{stem}.kedge")
     return root / f"{stem}.kedge"
@@ -97,6 +100,7 @@ class House:
     retain: int = 3
     bundles: dict[str, str] = field(default_factory=dict)
     make_plane: Callable[[], DataPlane] = portable
+    refused: tuple[str, ...] = ()
 
     def open(self) -> Rollouts:
         """Start, as a server does."""
@@ -113,7 +117,7 @@ class House:
                 forgotten=self.forgotten.append,
                 retain=self.retain,
             )
-            self.rollouts.restore()
+            self.refused = self.rollouts.restore()
         except BaseException:
             self.plane.stop()
             raise

@@ -214,3 +214,25 @@ def mixed() -> onnx.ModelProto:
         [value("x", T.FLOAT, "N", 2)],
         [value("half", T.FLOAT16, "N", 2), value("text", T.STRING, "N", 2), value("y", T.FLOAT, "N", 2)],
     )
+
+
+def passing(*inputs: onnx.ValueInfoProto) -> onnx.ModelProto:
+    """Every input to an output of its name with ``_out`` after it, unchanged."""
+    outputs = []
+    for given in inputs:
+        same = onnx.ValueInfoProto()
+        same.CopyFrom(given)
+        same.name = f"{given.name}_out"
+        outputs.append(same)
+    nodes = [h.make_node("Identity", [one.name], [two.name]) for one, two in zip(inputs, outputs, strict=True)]
+    return _model(nodes, list(inputs), outputs)
+
+
+def wide(columns: int) -> onnx.ModelProto:
+    """x [N, 1] float32 to y [N, columns]: little is asked and much answered."""
+    return _model(
+        [h.make_node("MatMul", ["x", "ones"], ["y"])],
+        [value("x", T.FLOAT, "N", 1)],
+        [value("y", T.FLOAT, "N", columns)],
+        ones=np.ones((1, columns), np.float32),
+    )

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kedge.bundle.manifest import Confidence, Conformal, Distributions
+from kedge.bundle.manifest import (
+    Confidence,
+    Conformal,
+    Distributions,
+    Feature,
+    Metric,
+    Schema,
+    Slicing,
+    Source,
+)
+from kedge.bundle.slices import Slices
 from kedge.monitor.outcomes.batch import Kind, Opened, Seal
 from kedge.monitor.outcomes.book import Book
 from kedge.monitor.outcomes.database import Database
@@ -36,6 +46,7 @@ def predictions(size: int, /, **given: Any) -> Opened:
         "shard": np.zeros(size, np.uint16),
         "sequence": np.arange(size, dtype=np.int64),
         "seconds": np.full(size, int(NOW) - 1, np.int64),
+        "slice": np.zeros(size, np.int64),
         "key_bits": np.zeros(size, np.int64),
         "kind": np.full(size, Kind.CLASS.value, np.uint8),
         "value": np.zeros(size),
@@ -61,6 +72,25 @@ def conformal(scores: Any, score: str = "lac") -> Distributions:
     )
 
 
+def slices() -> Slices:
+    """By carrier: UA, B6, unseen, missing; and by delay: below 15, 15 and above, missing. Ids are 1 to 12."""
+    carrier = Feature(
+        name="carrier", dtype="BYTES", source=Source(tensor="carrier"), kind="categorical", vocabulary=("UA", "B6")
+    )
+    delay = Feature(name="delay", dtype="FP32", source=Source(tensor="delay"), kind="numeric")
+    return Slices.of(Schema(features=(carrier, delay), slices=("carrier", Slicing(feature="delay", edges=(15,)))))
+
+
+def measured(**accuracy: float) -> dict[str, dict[str, Metric]]:
+    """Figures at build of 10,000 rows each, by carrier."""
+    return {
+        f"carrier={name}": {
+            "accuracy": Metric(name="accuracy", value=value, low=value - 0.01, high=value + 0.01, n=10**4)
+        }
+        for name, value in accuracy.items()
+    }
+
+
 def target(**given: Any) -> Target:
     """A bundle of two classes, `no` and `yes`, whose labels take a day."""
     fields: dict[str, Any] = {
@@ -75,6 +105,8 @@ def target(**given: Any) -> Target:
         "distributions": None,
         "risk": 0.3,
         "evaluated": {},
+        "slices": Slices(),
+        "measured": {},
     }
     return Target(**{**fields, **given})
 

@@ -75,6 +75,7 @@ class Traffic:
         self.sent = 0
         self.answered: Counter[tuple[str, str]] = Counter()
         self.rows: Counter[tuple[str, str]] = Counter()
+        self._forgotten: dict[str, Counter[tuple[str, str]]] = {"requests": Counter(), "rows": Counter()}
         self._address = address
         self._bundles = bundles
         self._clients = clients
@@ -93,9 +94,16 @@ class Traffic:
         return found
 
     def tally(self, versions: str) -> dict[str, Counter[tuple[str, str]]]:
-        """Requests and rows answered so far by version and arm, of these versions."""
-        both = {"requests": self.answered.copy(), "rows": self.rows.copy()}
+        """Requests and rows answered so far by version and arm, of these versions; `forget` begins anew."""
+        both = {"requests": self.answered - self._forgotten["requests"], "rows": self.rows - self._forgotten["rows"]}
         return {what: Counter({key: n for key, n in by.items() if key[0] in versions}) for what, by in both.items()}
+
+    def forget(self, version: str) -> None:
+        """Tally what this version answers from here on: the server dropped its counts with the bundle."""
+        for what, by in (("requests", self.answered.copy()), ("rows", self.rows.copy())):
+            self._forgotten[what].update(
+                {key: n - self._forgotten[what][key] for key, n in by.items() if key[0] == version}
+            )
 
     def check(self) -> None:
         """Raise what went wrong so far."""
