@@ -12,11 +12,12 @@ TEST_NEEDS := clang++:clang $(FUZZER):libclang-rt-dev /usr/include/doctest/docte
 NATIVE := $(shell find cpp CMakeLists.txt -type f)
 CPP_FILES := $(shell find cpp tests benchmarks -name '*.[ch]pp')
 SANITIZED := build/sanitized
+TSAN := build/tsan
 FUZZ_SECONDS ?= 10
 CHECK_FUZZ_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lint format protos pins clean test-cpp fuzz
+.PHONY: help setup demo test check bench soak lint format protos pins clean test-cpp tsan fuzz audit-deps
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,16 +32,20 @@ test: setup lint test-cpp fuzz ## everything that decides whether a change lands
 
 check: test ## the long simulations and ten minutes of fuzzing a decoder as well; CHECK_FUZZ_SECONDS to change that
 	$(BIN)/pytest -m long
+	$(MAKE) tsan
 	$(MAKE) fuzz FUZZ_SECONDS=$(CHECK_FUZZ_SECONDS)
 
 bench: setup ## the figures of benchmarks/README.md
 	$(BIN)/python -m benchmarks
 
+soak: setup ## an hour of traffic, rollouts and chaos, everything counted; SOAK_SECONDS, SOAK_SEED, SOAK_PLANE
+	PYTHONPATH=tests/support $(BIN)/python -m kedge_testing.soak
+
 lint: setup ## style, types, and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest kedge._kernel kedge._dataplane --mypy-config-file pyproject.toml --allowlist tests/stubtest.allow
+	$(BIN)/python -m mypy.stubtest kedge._kernel kedge._dataplane kedge._load --mypy-config-file pyproject.toml --allowlist tests/stubtest.allow
 	$(BIN)/lint-imports
 	$(BIN)/clang-format --dry-run --Werror $(CPP_FILES)
 
@@ -52,8 +57,14 @@ format: setup ## rewrite the sources in the house style
 test-cpp: $(SANITIZED)/.built ## the C++ tests, under AddressSanitizer and UBSan
 	$(BIN)/ctest --test-dir $(SANITIZED) --output-on-failure
 
-fuzz: $(SANITIZED)/.built ## every C++ decoder, FUZZ_SECONDS each (default 10)
-	tests/fuzz/cpp/run.sh $(SANITIZED)/fuzz $(FUZZ_SECONDS)
+tsan: $(TSAN)/.built ## the C++ tests, and a server in Python under load, with ThreadSanitizer
+	tests/tsan/run.sh $(TSAN) $(BIN)/python
+
+fuzz: $(SANITIZED)/.built ## every decoder in C++, FUZZ_SECONDS each (default 10), and all that arrives in Python, a third of that
+	tests/fuzz/run.sh $(SANITIZED)/fuzz $(BIN)/python $(FUZZ_SECONDS)
+
+audit-deps: ## known vulnerabilities of the pinned packages, where a service that knows them can be reached
+	$(PYTHON) .ci/audit-deps constraints.txt
 
 protos: setup ## message descriptors from protos/
 	$(BIN)/python protos/generate.py
@@ -83,4 +94,12 @@ $(SANITIZED)/.built: $(VENV)/.built $(shell find tests/cpp tests/fuzz -type f -n
 	  -DCMAKE_BUILD_TYPE=Debug -DKEDGE_SANITIZE=address,undefined -DKEDGE_KERNEL=OFF -DKEDGE_TESTS=ON -DKEDGE_FUZZ=ON \
 	  -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python >/dev/null
 	$(BIN)/cmake --build $(SANITIZED)
+	@touch $@
+
+$(TSAN)/.built: $(VENV)/.built $(shell find tests/cpp -type f)
+	@.ci/system-packages $(TEST_NEEDS) h2load:nghttp2-client
+	$(BIN)/cmake -S . -B $(TSAN) -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_CXX_COMPILER=clang++ \
+	  -DCMAKE_BUILD_TYPE=Debug -DKEDGE_SANITIZE=thread -DKEDGE_KERNEL=ON -DKEDGE_DATAPLANE=ON -DKEDGE_TESTS=ON \
+	  -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) >/dev/null
+	$(BIN)/cmake --build $(TSAN)
 	@touch $@

@@ -8,11 +8,15 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
+from kedge import privileges
 from kedge.admin.access import Access, local_actor
 from kedge.admin.service import AdminServer, Parts
 from kedge.alerts.service import Alerts
 from kedge.alerts.settings import parse as parse_alerts
-from kedge.app_alerts import RolloutAlerts, VerdictAlerts
+from kedge.app_alerts import RolloutAlerts, VerdictAlerts, tell_of_log
+from kedge.app_certificates import LOOK_SECONDS as CERTIFICATE_SECONDS
+from kedge.app_certificates import Certificates
+from kedge.app_limits import connection_limits
 from kedge.app_outcomes import Outcomes
 from kedge.audit.counts import COUNTS, CountStore
 from kedge.audit.doors import Doors, note_policy
@@ -21,14 +25,13 @@ from kedge.audit.policy import load as load_policy
 from kedge.audit.record import SYSTEM
 from kedge.audit.settings import parse as parse_audit
 from kedge.bundle.store import Store
-from kedge.errors import ConfigError, KedgeError
+from kedge.errors import KedgeError
 from kedge.kernel.select import select as select_kernel
 from kedge.metrics.server import MetricsServer
 from kedge.monitor.chart_store import ChartStore
 from kedge.monitor.panes import Panes
 from kedge.monitor.sampler import LOOK_SECONDS, Sampler
 from kedge.plane.cold.service import ColdService
-from kedge.plane.contract import Tls
 from kedge.plane.select import select as select_plane
 from kedge.rollout.admission import admit
 from kedge.rollout.desk import UnrecordedError
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kedge.audit.policy import Policy
+    from kedge.bundle.contents import Bundle
     from kedge.config import Settings
     from kedge.rollout.ledger import Ledger
     from kedge.rollout.reading import OutcomeStep
@@ -80,7 +84,11 @@ class Server:
             self._kernel = select_kernel(settings.kernel)
             self._plane = select_plane(settings.plane, self._kernel, settings.shards)
             parts.callback(self._plane.stop)
-            self._plane.configure(tls=_tls(settings))
+            data_tls, admin_tls = Certificates(settings), Certificates(settings, "admin_")
+            limits, note = connection_limits(settings.max_connections, privileges.open_files())
+            if note is not None and self._plane.name == "native":  # the other one does not count them
+                self.notes.append(note)
+            self._plane.configure(tls=data_tls.tls, limits=limits)
             store = Store(directory / STORE)
             policy = None if settings.policy is None else load_policy(settings.policy)
             ledger = open_ledger(directory, parse_audit(settings.audit, f"{settings.config}: audit"))
@@ -127,9 +135,11 @@ class Server:
                 certificates=settings.admin_auth.certificates,
                 local=local_actor(unix=settings.admin.path is not None),
             )
-            self._rollouts.restore()
-            for archive in settings.bundle:
-                self._deploy(store, archive)
+            # Before what was live is loaded: the archive may bring the signatures that it lacks.
+            given = [(archive, admit(store, self._doors, archive)) for archive in settings.bundle]
+            self.notes += self._rollouts.restore()
+            for archive, bundle in given:
+                self._deploy(archive, bundle)
             # Not before everything is restored: it takes commands.
             self._admin = AdminServer(
                 settings.admin,
@@ -140,13 +150,17 @@ class Server:
                     plane=self._plane,
                     kernel=self._kernel,
                     state=directory,
-                    admit=lambda archive: admit(store, self._doors, archive),
+                    admit=lambda archive: admit(
+                        store, self._doors, archive, coming=self._rollouts.expect, lost=self._rollouts.withdraw
+                    ),
+                    received=self._rollouts.received,
                     append=ledger.append,
                     outcomes=self._outcomes.history,
                     labelled=self._outcomes.verdicts,
                 ),
                 access,
-                _tls(settings, "admin_"),
+                admin_tls.tls,
+                settings.admin_mtls,
             )
             parts.callback(self._admin.stop)
             self._cold = ColdService(self._plane, self._view, self._outcomes.calls)
@@ -155,6 +169,7 @@ class Server:
             self._grpc = self._plane.start(str(settings.grpc))
             alerts.start()
             notices.start(self._view, alerts)
+            tell_of_log(self._view, alerts, ledger.fault)
             parts.callback(notices.stop)
             verdicts = VerdictAlerts(self._view, alerts)
             looks: list[Callable[[], object]] = [verdicts.look]
@@ -168,6 +183,8 @@ class Server:
                 (lambda: [one() for one in looks], LOOK_SECONDS),
                 (self._rollouts.tick, LOOK_SECONDS),
                 (self._rollouts.watch, WATCH_SECONDS),
+                (lambda: data_tls.renew(lambda tls: self._plane.configure(tls=tls)), CERTIFICATE_SECONDS),
+                (lambda: admin_tls.renew(self._admin.renew), CERTIFICATE_SECONDS),
             ):
                 sampler = Sampler(look, seconds)
                 sampler.start()
@@ -186,6 +203,7 @@ class Server:
             "grpc": self._grpc,
             "metrics": self._metrics.address,
             "admin": self._admin.address,
+            **({"admin_mtls": self._admin.mutual} if self._admin.mutual else {}),
             "plane": self._plane.name,
             "kernel": self._kernel.name,
             "isa": self._kernel.isa,
@@ -244,11 +262,10 @@ class Server:
         return self._outcomes.steps(candidate, control, salt)
 
     def _forget(self, identity: str) -> None:
-        for forget in (*self._forgotten, self._view.forget, self._outcomes.forget):
+        for forget in (*self._forgotten, self._view.forget, self._outcomes.forget, self._plane.forget):
             forget(identity)
 
-    def _deploy(self, store: Store, archive: Path) -> None:
-        bundle = admit(store, self._doors, archive)
+    def _deploy(self, archive: Path, bundle: Bundle) -> None:
         live = next((item for item in self._rollouts.live() if item.bundle.name == bundle.name), None)
         if live is None:
             try:
@@ -259,22 +276,3 @@ class Server:
             self.notes.append(
                 f"{archive.name} is not deployed: model '{bundle.name}' has {live.bundle.version} live already"
             )
-
-
-def _tls(settings: Settings, port: str = "") -> Tls | None:
-    """Certificates of the data port, or of the one whose settings begin with `port`."""
-    names = tuple(f"{port}tls_{name}" for name in ("cert", "key", "client_ca"))
-    cert, key, client_ca = (_read(f"--{name.replace('_', '-')}", getattr(settings, name)) for name in names)
-    return None if cert is None or key is None else Tls(cert, key, client_ca)
-
-
-def _read(flag: str, path: Path | None) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{flag}: cannot read '{path}': {error.strerror}") from error
-    if b"-----BEGIN" not in data:
-        raise ConfigError(f"{flag}: '{path}' is not a PEM file")
-    return data

@@ -5,44 +5,37 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from kedge.alerts.model import Cause, Finding, Origin
-from kedge.app_alerts import SEVERITY, subject
-from kedge.errors import BundleError
-from kedge.monitor.outcomes.batch import ClassIndex, Label, Opened, Status
+from kedge.app_outcomes_alerts import tell
+from kedge.app_outcomes_labels import label, opened, unsealer
+from kedge.app_outcomes_predicted import Predicted
+from kedge.errors import BundleError, KedgeError
+from kedge.monitor.outcomes.batch import Status
 from kedge.monitor.outcomes.book import Book
 from kedge.monitor.outcomes.database import Database
 from kedge.monitor.outcomes.judge import condemns, judge
 from kedge.monitor.outcomes.report import gather, split_units
+from kedge.monitor.outcomes.slice_judge import judge_slices
 from kedge.monitor.outcomes.target import Target
 from kedge.monitor.outcomes.units import Split, Splits, rollout_name
-from kedge.monitor.verdict import Verdict
-from kedge.plane import token, token_keys
+from kedge.plane import token_keys
 from kedge.plane.cold.outcomes import OutcomeCalls
 from kedge.plane.contract import Arm
 from kedge.proto import outcomes as pb
 from kedge.rollout.reading import OutcomeStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from kedge.alerts.service import Alerts, SinkStatus
     from kedge.monitor.outcomes.report import OutcomesReport, SplitUnits
-    from kedge.monitor.panes import Key
     from kedge.monitor.verdict import Judgement
-    from kedge.plane.contract import DataPlane, Handle, TokenKey
+    from kedge.plane.contract import DataPlane, Handle
     from kedge.rollout.view import View
 
 DATABASE: Final = "outcomes.db"
 """In the state directory: which labels were taken, and what they add up to."""
 KEYS: Final = "keys"
-SOURCE: Final = "outcomes"
-"""Under which its alerts are observed."""
-SHADOW: Final = Arm.SHADOW.name.lower()
 COUNT_SECONDS: Final = 10.0
 """Between two looks at how much was predicted, and at verdicts."""
 _PROTO: Final = {status: pb.OutcomeStatus.Value(status.name) for status in Status}
@@ -75,14 +68,14 @@ class Outcomes:
         self._clock = clock
         self._directory = directory / KEYS
         self._keys = token_keys.load(self._directory, clock)
-        self._unseal = _unsealer(plane.name)
+        self._unseal = unsealer(plane.name)
         plane.configure(tokens=self._keys.tokens)
         self._database = Database(directory / DATABASE)
         self._splits = Splits(self._database)
         self._targets: dict[str, Target | None] = {}
         arms = [arm.name.lower() for arm in sorted(Arm)]
         self._book = Book(self._database, self._target, self._splits, arms, clock)
-        self._counted: dict[Key, int] = {}
+        self._predicted = Predicted(self._of)
         self._count_at = 0.0
         self._confided: dict[int, float] = {}
         self._verdicts: tuple[Judgement, ...] = ()
@@ -180,7 +173,8 @@ class Outcomes:
             routed = {handle.bundle for handle in self._handles()}
             known = sorted(routed | set(self._database.bundles()))
             targets = [target for bundle in known if (target := self._of(bundle)) is not None]
-            self._book.tend(targets, self._predicted())
+            self._book.tend(targets, *self._predicted.grown(self._view.totals()))
+            self._predicted.kept()  # a full disk loses none of them
             self._judge()
             self._gather(routed)
         self._confide()
@@ -188,17 +182,6 @@ class Outcomes:
             self._keys = token_keys.rotate(self._directory, self._clock, boot=self._keys.tokens.boot)
             self._plane.configure(tokens=self._keys.tokens)
             log.info("prediction ids are sealed with a new key", extra={"data": {"key": self._keys.tokens.key.id}})
-
-    def _predicted(self) -> Mapping[tuple[str, str], int]:
-        """Rows predicted since the last look, but for those of shadows, which answer nobody."""
-        grown = {}
-        for key, counts in self._view.totals().items():
-            if key.arm == SHADOW:
-                continue
-            rows, before = counts.rows, self._counted.get(key, 0)
-            self._counted[key] = rows
-            grown[key.bundle, key.arm] = rows - before if rows >= before else rows
-        return grown
 
     def _note_splits(self) -> None:
         """Keep how traffic is randomised: labels come when the epoch is long over."""
@@ -239,30 +222,22 @@ class Outcomes:
 
     def _judge(self) -> None:
         reports = self.reports()
-        judged = [judge(report) for report in reports]
-        self._verdicts = tuple(item for found in judged for item in found)
-        for report, found in zip(reports, judged, strict=True):
-            bundle = self._view.bundle(report.target.bundle)
-            self._alerts.observe(
-                Origin(bundle.name, bundle.version, bundle.id, bundle.manifest.owners),
-                SOURCE,
-                [
-                    Finding(
-                        Cause.OUTCOMES,
-                        subject(item),
-                        SEVERITY[item.verdict],
-                        f"{item.model} {item.version} ({item.arm}): {item.name}: {item.reasons[0]}",
-                        "\n".join(item.reasons),
-                    )
-                    for item in found
-                    if item.verdict.problem
-                ],
-                judged={subject(item) for item in found if item.verdict is not Verdict.INSUFFICIENT},
-            )
+        judged = [(judge(report), judge_slices(report)) for report in reports]
+        # Slices are many: those that are fine are in the report alone.
+        self._verdicts = tuple(
+            item for found, slices in judged for item in (*found, *(one for one in slices if one.verdict.problem))
+        )
+        for report, (found, _) in zip(reports, judged, strict=True):
             for item in found:
                 if condemns(report.target, item):
                     numbers = {"wrong": str(int(item.statistic)), "labelled": str(item.rows), "line": repr(item.line)}
-                    self._view.rollouts.distrust(item.bundle, item.reasons[0], numbers)
+                    try:
+                        self._view.rollouts.distrust(item.bundle, item.reasons[0], numbers)
+                    except KedgeError as error:
+                        log.error("a bundle that its labels condemn is not taken back: %s", error)  # noqa: TRY400 - it says all
+        # Only then: alerts may be what cannot be written.
+        for report, (found, slices) in zip(reports, judged, strict=True):
+            tell(self._alerts, self._view.bundle(report.target.bundle), (*found, *slices))
 
 
 def _outcome_step(units: SplitUnits) -> OutcomeStep:
@@ -274,49 +249,4 @@ def _outcome_step(units: SplitUnits) -> OutcomeStep:
         canary_right=canary.units - canary.first_wrong,
         control_wrong=control.first_wrong,
         control_right=control.units - control.first_wrong,
-    )
-
-
-def _unsealer(plane: str) -> Callable[[Sequence[str], Sequence[TokenKey]], NDArray[np.void]]:
-    """How prediction ids are opened: by the extension where it serves."""
-    if plane != "native":
-        return token.unseal
-    from kedge.plane.native import tokens  # noqa: PLC0415 - there is no extension in every build
-
-    return tokens.unseal
-
-
-def label(outcome: pb.Outcome) -> Label:
-    """The label of an outcome as the book takes it."""
-    kind = outcome.WhichOneof("label")
-    if kind == "class_name":
-        return outcome.class_name
-    if kind == "class_index":
-        return ClassIndex(outcome.class_index)
-    return outcome.number if kind == "number" else None
-
-
-def opened(table: NDArray[np.void]) -> Opened:
-    """Columns of `kedge.plane.token.COLUMNS` as the book takes them."""
-
-    def integers(name: str) -> NDArray[np.int64]:
-        return table[name].astype(np.int64)
-
-    return Opened(
-        seal=table["status"],
-        bundle=table["bundle"],
-        arm=table["arm"],
-        epoch=integers("epoch"),
-        boot=table["boot"],
-        shard=table["shard"],
-        sequence=integers("sequence"),
-        seconds=integers("seconds"),
-        key_bits=integers("key_bits"),
-        kind=table["kind"],
-        value=table["value"],
-        lower=table["lower"],
-        upper=table["upper"],
-        label=integers("label"),
-        count=integers("count"),
-        steps=integers("probabilities"),
     )

@@ -36,6 +36,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "abort": Entry(("abort",), "End a rollout and set its candidate aside."),
     "rollback": Entry(("rollback",), "Serve a known-good bundle again, at once."),
     "predict": Entry(("predict",), "Send the rows of a file to a server."),
+    "load": Entry(("load_run",), "Send requests at a rate and measure what comes of them."),
     "outcomes": Entry(("outcomes",), "Report labels of predictions, and show what they say."),
     "status": Entry(("status",), "Show what a server is serving and how rollouts stand."),
     "events": Entry(("events",), "Show what happened to models."),
@@ -67,6 +68,8 @@ def load(name: str) -> Any:
     first, *others = (
         typer.main.get_command(importlib.import_module(f"kedge.cli.{module}").app) for module in COMMANDS[name].modules
     )
+    if hasattr(first, "commands"):
+        first.help = COMMANDS[name].summary
     for other in others:
         first.add_command(other)  # type: ignore[attr-defined]
     for command in (first, *getattr(first, "commands", {}).values()):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from kedge.audit.findings import Report
 
-app = new_app("Read, verify and export the audit log.")
+app = new_app()
 app.info.epilog = examples("kedge audit list --state state", "kedge audit verify --state state")
 
 STORE: Final = "store"

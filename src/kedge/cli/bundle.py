@@ -18,7 +18,7 @@ from kedge.errors import BundleError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-app = new_app("Build, verify, inspect and compare bundles.")
+app = new_app()
 app.info.epilog = examples(
     "kedge bundle build spec.yaml -o flights-late-1.0.0.kedge",
     "kedge bundle verify flights-late-1.0.0.kedge",

@@ -17,6 +17,7 @@ from kedge.audit.errors import SignatureError
 from kedge.audit.reader import Reader
 from kedge.audit.record import Record
 from kedge.audit.statement import PAYLOAD_TYPE, Attestation, is_provenance
+from kedge.bundle.archive import MANIFEST, parse_manifest
 from kedge.bundle.contents import Bundle
 from kedge.cli.bundle import read
 from kedge.cli.bundle_sign import subject_of
@@ -45,7 +46,9 @@ class UnknownBundleError(BundleError):
     epilog=examples("kedge bundle lineage flights-late-1.1.0.kedge", "kedge bundle lineage 3f9a2c11 --state state"),
 )
 def lineage(
-    bundle: Annotated[str, typer.Argument(metavar="FILE|DIR|ID", help="An archive, or a bundle of --state by its id.")],
+    bundle: Annotated[
+        str, typer.Argument(metavar="FILE|DIR|ID|NAME-VERSION", help="An archive, or a bundle of --state.")
+    ],
     state: Annotated[
         Path | None, typer.Option(metavar="DIR", help="State directory of a server: its store and its audit log.")
     ] = None,
@@ -75,11 +78,24 @@ def _stored(state: Path | None, reference: str) -> Bundle:
     if state is None:
         raise UnknownBundleError(f"'{reference}' is not a file; a bundle id needs --state")
     folder = state / STORE / "sha256"
-    ids = [path.name for path in folder.glob("*") if len(path.name) == 64 and path.name.startswith(reference)]
-    if len(ids) != 1 or len(reference) < 8:
-        what = "no bundle" if not ids else "more than one bundle"
-        raise UnknownBundleError(f"{what} of id '{reference[:64]}' in '{folder}'; give at least 8 digits")
-    return Bundle.read(folder / ids[0])
+    held = [path for path in folder.glob("*") if len(path.name) == 64]
+    found = [path for path in held if path.name.startswith(reference)] if len(reference) >= 8 else []
+    found = found or [path for path in held if _named(path) == reference]
+    if len(found) != 1:
+        what = "no bundle" if not found else "more than one bundle"
+        raise UnknownBundleError(
+            f"{what} '{reference[:160]}' in '{folder}'; give at least 8 digits of its id, or NAME-VERSION"
+        )
+    return Bundle.read(found[0])
+
+
+def _named(directory: Path) -> str:
+    """``NAME-VERSION`` of a stored bundle; empty for one that is damaged."""
+    try:
+        manifest = parse_manifest((directory / MANIFEST).read_bytes())
+    except (OSError, BundleError):
+        return ""
+    return f"{manifest.name}-{manifest.version}"
 
 
 def _facts(

@@ -17,7 +17,7 @@ from kedge.errors import BundleError, ConfigError
 if TYPE_CHECKING:
     from kedge.proto import admin as pb
 
-app = new_app("List, upload and delete the bundles of a server.")
+app = new_app()
 app.info.epilog = examples("kedge bundles list", "kedge bundles upload flights-late-2.0.0.kedge")
 
 Reference = Annotated[str, typer.Argument(metavar="ID", help="Id, at least 8 digits of it, or NAME-VERSION.")]

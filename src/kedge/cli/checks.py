@@ -19,6 +19,7 @@ from kedge.errors import KedgeError
 from kedge.kernel.contract import Layout, NumericFeature, Tensor
 from kedge.kernel.select import available, select
 from kedge.kernel.snapshot import Counts
+from kedge.plane.portable.sealer import IN_USE
 from kedge.plane.select import available as planes
 from kedge.plane.select import choose
 
@@ -106,6 +107,13 @@ def plane() -> Check:
         return Check("plane auto", "ok", "takes native: the compiled extension is there")
     why = f"the kernel is {kernel}" if "native" in planes() else "the native plane is not in this build"
     return Check("plane auto", "note", f"takes portable: {why}")
+
+
+def sealer() -> Check:
+    """With what the portable plane seals prediction ids."""
+    if IN_USE == "native":
+        return Check("prediction ids", "ok", "the portable plane seals by the compiled extension")
+    return Check("prediction ids", "note", "the portable plane seals in Python, which costs CPU: no compiled extension")
 
 
 def runtime_library() -> Check:

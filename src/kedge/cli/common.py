@@ -135,10 +135,6 @@ class Step:
         """Replace the text before the bar."""
         self._update(description=escape(text))
 
-    def set_total(self, total: float) -> None:
-        """Set what the bar counts up to, once it is known."""
-        self._update(total=total)
-
 
 @contextlib.contextmanager
 def progress(description: str, total: float | None = None, *, quiet: bool = False) -> Iterator[Step]:
@@ -166,15 +162,19 @@ def progress(description: str, total: float | None = None, *, quiet: bool = Fals
 def run(invoke: Callable[[], int | None], *, as_json: bool) -> int:
     """Run a command and turn whatever it raises into an exit status and one line: the only place that prints errors."""
     try:
-        return invoke() or DONE
+        status = invoke() or DONE
+        sys.stdout.flush()
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # click met it first, and makes it a failure
+            return _unread()
+        raise
     except KedgeError as error:
         return _fail(type(error).__name__, error.code.name, str(error), BAD_INPUT, as_json=as_json)
     except _ClickError as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         return _fail("UsageError", "INVALID_ARGUMENT", f"{message} (see --help)", BAD_INPUT, as_json=as_json)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        return _unread()
     except OSError as error:
         where = f" '{error.filename}'" if error.filename else ""
         message = f"{error.strerror or error}:{where}" if where else str(error.strerror or error)
@@ -189,6 +189,14 @@ def run(invoke: Callable[[], int | None], *, as_json: bool) -> int:
             "(KEDGE_DEBUG=1 shows where it happened)"
         )
         return _fail("InternalFault", "INTERNAL", message, INTERNAL_FAULT, as_json=as_json)
+    else:
+        return status
+
+
+def _unread() -> int:
+    """Whoever read the output has seen enough, as ``kedge ... | head``: nothing failed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ is not None else 1)
+    return DONE
 
 
 def _fail(kind: str, code: str, message: str, status: int, *, as_json: bool) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from kedge.client import AdminClient, Credentials
-from kedge.errors import ConfigError
+from kedge.errors import Code, ConfigError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +71,16 @@ def connecting(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def connected(**given: Any) -> None:
         chosen = {name: given.pop(name) for name in OPTIONS}
-        command(**given, server=_server(**chosen))
+        try:
+            command(**given, server=_server(**chosen))
+        except RequestError as error:
+            if error.code is not Code.PERMISSION_DENIED:
+                raise
+            # The server names the method that was refused; who typed a command knows that by another name.
+            group, name = command.__module__.rpartition(".")[2], command.__name__.rstrip("_")
+            typed = f"'kedge {group}'" if group == name else f"'kedge {group} {name}'"
+            words = re.sub(r"^[A-Za-z]+(?= needs role)", typed, str(error))
+            raise RequestError(error.code, words) from error
 
     signature = inspect.signature(command, eval_str=True)
     kept = [item for name, item in signature.parameters.items() if name not in {"server", "as_json"}]

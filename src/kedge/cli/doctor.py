@@ -38,6 +38,7 @@ def doctor(
         *checks.kernels(),
         checks.sketch(),
         checks.plane(),
+        checks.sealer(),
         checks.runtime_library(),
         checks.runtime(),
         *(checks.default_ports() if ports else ()),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.markup import escape
 
+from kedge.cli import plots
 from kedge.cli.common import NO, JsonFlag, emit, examples, new_app, table
 from kedge.cli.connecting import Server, connecting
 from kedge.cli.drift_watch import follow
@@ -72,7 +73,7 @@ def drift(
             raise ConfigError("--watch shows what stands now; it takes no --since, --last or --plot")
         follow(server, model, as_json=as_json)
         return
-    draw = _drawer(plot)
+    draw = plots.writer(plot, html="plot_html", png="plot_png")
     start = moment("--since", since) if since else time.time() - duration("--last", last) if last else 0.0
     with server.client() as client:
         report = client.drift(model, start)
@@ -84,21 +85,6 @@ def drift(
     emit({**_payload(report), "plot": str(plot) if plot else None}, *text, as_json=as_json)
     if report.verdict == pb.CRITICAL:
         raise NO
-
-
-def _drawer(plot: Path | None) -> Any:
-    """The function that draws that kind of file; found before any work is done."""
-    if plot is None:
-        return None
-    if plot.suffix == ".html":
-        from kedge.cli.plot_html import write  # noqa: PLC0415 - only who plots pays for plotting
-
-        return write
-    if plot.suffix == ".png":
-        from kedge.cli.plot_png import write  # noqa: PLC0415 - as above; it needs matplotlib
-
-        return write
-    raise ConfigError(f"--plot: '{plot}' must end in .html or .png")
 
 
 def _payload(report: pb.DriftReport) -> dict[str, Any]:

@@ -87,7 +87,9 @@ class TextFormatter(logging.Formatter):
         head = f"{line.pop('time')} {line.pop('level').upper():<7} {line.pop('message')}"
         logger = line.pop("logger")
         pairs = " ".join(f"{name}={value}" for name, value in line.items())
-        return " ".join(f"{head} {pairs} [{logger}]".split())
+        text = " ".join(f"{head} {pairs} [{logger}]".split())
+        # Names in it may be a stranger's choice, and a terminal may show it.
+        return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
 
 
 def configure(form: LogFormat, *, level: int = logging.INFO) -> None:

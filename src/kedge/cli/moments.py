@@ -8,8 +8,8 @@ from typing import Final
 
 from kedge.errors import ConfigError
 
-UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+UNITS: Final = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
 
 
 def moment(flag: str, text: str) -> float:
@@ -29,7 +29,7 @@ def moment(flag: str, text: str) -> float:
 
 
 def duration(flag: str, text: str) -> float:
-    """Seconds of ``90s``, ``10m``, ``2h`` or ``1d``. Raises `ConfigError`."""
+    """Seconds of ``50ms``, ``90s``, ``10m``, ``2h`` or ``1d``. Raises `ConfigError`."""
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ConfigError(f"{flag}: '{text}' is no duration; write 90s, 10m, 2h or 1d")

@@ -60,7 +60,9 @@ def outcomes(
     With --input the options of TLS are for the data port, which is asked then; else for the admin port.
 
     Without --input, accuracy by the time of the prediction: closed cohorts, whose labels are complete, are judged;
-    younger ones are shown.
+    younger ones are shown. Then the
+    same by slice, beside what was measured at build, where the spec names slices. Rows predicted are counted every ten
+    seconds, so that of the last seconds there may be labels already and rows not yet.
 
     Exit status: 0, 1 if some labels were refused or something stands CRITICAL, 2 for bad input.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.json_format import MessageToDict
@@ -20,6 +21,8 @@ COHORTS_SHOWN: Final = 12
 """The youngest closed ones of each arm, and the youngest open ones."""
 CLASS_COLUMNS: Final = {"accuracy": 100, "brier": 1, "log_loss": 1, "ece_corrected": 1}
 VALUE_COLUMNS: Final = {"mae": 1, "rmse": 1, "bias": 1}
+PERCENT: Final = ("accuracy",)
+OTHERS: Final = "(other classes)"
 NAMES: Final = {"log_loss": "log-loss", "ece_corrected": "ECE*", "mae": "MAE", "rmse": "RMSE", "brier": "Brier"}
 
 
@@ -28,7 +31,20 @@ def payload(report: pb.OutcomesReports) -> dict[str, Any]:
     found = MessageToDict(
         report, preserving_proto_field_name=True, always_print_fields_with_no_presence=True,
     )  # fmt: skip
+    for bundle in found["bundles"]:
+        for arm in bundle["arms"]:
+            arm["confusion"] = _confusion(bundle["classes"], arm["confusion"])
     return _numbers(found)  # type: ignore[no-any-return]
+
+
+def _confusion(classes: list[str], cells: list[str]) -> list[dict[str, Any]]:
+    """A row a label, by name, with the predictions it met by name; the last of nine stands for all other classes."""
+    side = math.isqrt(len(cells))
+    names = [*classes[: side - 1], *(classes[side - 1 :] if len(classes) <= side else [OTHERS])]
+    return [
+        {"label": name, "predicted": dict(zip(names, map(int, cells[side * row : side * (row + 1)]), strict=False))}
+        for row, name in enumerate(names if cells else ())
+    ]
 
 
 def _numbers(value: Any, name: str = "") -> Any:
@@ -37,7 +53,7 @@ def _numbers(value: Any, name: str = "") -> Any:
         return {key: _numbers(item, "count" if name == "statuses" else key) for key, item in value.items()}
     if isinstance(value, list):
         return [_numbers(item, name) for item in value]
-    counts = {"labelled", "predicted", "clipped", "intervals", "rows", "confusion", "maturity_seconds", "count"}
+    counts = {"labelled", "predicted", "clipped", "intervals", "rows", "maturity_seconds", "count", "n", "built_n"}
     return int(value) if isinstance(value, str) and name in counts else value
 
 
@@ -63,6 +79,8 @@ def _bundle(bundle: pb.BundleOutcomes, now: float) -> list[RenderableType]:
         )
     for arm in bundle.arms:
         found += ["", *_arm(bundle, arm, now)]
+        if arm.slices:
+            found += ["", _slices(arm)]
     for verdict in bundle.verdicts:
         reasons = "; ".join(verdict.reasons) or f"{100 * verdict.effect:.1f} % of {verdict.rows:,}"
         style = STYLES[verdict.verdict]
@@ -100,6 +118,41 @@ def _arm(bundle: pb.BundleOutcomes, arm: pb.ArmOutcomes, now: float) -> list[Ren
     if arm.closed.clipped:
         found.append(f"{arm.closed.clipped:,} errors were too large to count in full: MAE and RMSE are lower bounds")
     return found
+
+
+def _slices(arm: pb.ArmOutcomes) -> RenderableType:
+    """Closed cohorts by slice, each figure beside that of the same slice at build."""
+    names = [figure.name for figure in max((line.figures for line in arm.slices), key=len)]
+    numbers = ["labelled", "share", *(text for name in names for text in (NAMES.get(name, name), "at build"))]
+    grid = table(f"{arm.arm}: by slice, closed cohorts", "slice", *numbers, "verdict", right=tuple(numbers))
+    feature = arm.slices[0].feature
+    for line in arm.slices:
+        if line.feature != feature:
+            grid.add_section()
+            feature = line.feature
+        figures = {figure.name: figure for figure in line.figures}
+        share = f"{100 * line.closed.share:.1f} %" if line.closed.HasField("share") else ""
+        style = f"[{STYLES[line.verdict]}]{line.verdict}[/]" if line.verdict else ""
+        parts = [text for name in names for text in _beside(figures.get(name))]
+        grid.add_row(escape(f"{line.feature} = {line.value}"), f"{line.closed.labelled:,}", share, *parts, style)
+    return grid
+
+
+def _beside(figure: pb.SliceFigure | None) -> tuple[str, str]:
+    """A figure now and at build, each with its interval."""
+    if figure is None:
+        return "", ""
+    scale = 100 if figure.name in PERCENT else 1
+
+    def text(name: str, low: str, high: str) -> str:
+        if not figure.HasField(name):
+            return ""
+        value, *bounds = (scale * getattr(figure, part) for part in (name, low, high))
+        digits = ".1f" if scale == 100 else ".3g"
+        interval = f" ({bounds[0]:{digits}} to {bounds[1]:{digits}})" if figure.HasField(low) else ""
+        return f"{value:{digits}}{interval}{' %' if scale == 100 else ''}"
+
+    return text("value", "low", "high"), text("built", "built_low", "built_high")
 
 
 def _cells(figures: pb.OutcomeFigures, columns: dict[str, int]) -> list[str]:

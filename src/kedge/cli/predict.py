@@ -65,7 +65,7 @@ def predict(
     with Client(server, credentials=secure) as client:
         metadata = client.metadata(model, version)
         asked = tuple(filter(None, columns.split(",")))
-        matched = rows.inputs(data, metadata, asked, () if asked else _known(client, metadata, version))
+        matched = rows.inputs(data, metadata, asked, () if asked else known_columns(client, metadata, version))
         if matched.note:
             sys.stderr.write(f"note: {' '.join(matched.note.split())}\n")
         dtypes = {spec.name: spec.dtype for spec in metadata.inputs}
@@ -98,7 +98,7 @@ def _ids(answer: Result, wanted: tuple[str, ...]) -> dict[str, Any]:
     return {"prediction_id": column}
 
 
-def _known(client: Client, model: ModelMetadata, version: str) -> tuple[str | None, ...]:
+def known_columns(client: Client, model: ModelMetadata, version: str) -> tuple[str | None, ...]:
     """The names a model with one [N, F] input has for its columns; empty for other models."""
     if len(model.inputs) != 1 or len(model.inputs[0].shape) != 2:
         return ()

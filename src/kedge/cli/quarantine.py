@@ -11,7 +11,7 @@ from kedge.cli.connecting import Key, Server, connecting
 from kedge.cli.rollout_text import model_payload, quarantined_lines
 from kedge.errors import ConfigError
 
-app = new_app("List and clear bundles that were rolled back.")
+app = new_app()
 app.info.epilog = examples(
     "kedge quarantine list", "kedge quarantine clear flights-late-2.0.0 --reason 'pipeline mended'"
 )

@@ -23,6 +23,12 @@ COLOURS: Final = {
 }
 VERDICTS: Final = {"harm": "bold red", "proven": "green", "insufficient": "dim"}
 OFF: Final = "off"
+COUNTED: Final = {
+    **dict.fromkeys(("labels", "sample_ratio", "distribution"), "units"),
+    "confidence": "rows",
+    **dict.fromkeys(("disagreement", "difference", "failed"), "pairs"),
+}
+"""What readings count that do not count events."""
 OK: Final = 0
 
 
@@ -95,6 +101,11 @@ def watched(item: pb.Rollout) -> list[pb.Reading]:
     return [one for one in item.readings if one.verdict != OFF]
 
 
+def counted(item: pb.Reading) -> str:
+    """What a guard counted so far and of what: few events among many units are not few units."""
+    return f"{item.n:,} {COUNTED.get(item.guard, 'events')}"
+
+
 def unwatched(item: pb.Rollout) -> list[str]:
     """A line that names the guards that do not; none where all do."""
     names = ", ".join(one.guard for one in item.readings if one.verdict == OFF)
@@ -113,10 +124,10 @@ def rollout_lines(item: pb.ModelStatus) -> list[RenderableType]:
     if rollout.decision:
         lines.append(f"  {escape(rollout.decision)}")
     if under_way(item) and rollout.readings:
-        grid = table(None, "  guard", "verdict", "n", "says", right=("n",))
+        grid = table(None, "  guard", "verdict", "counted", "says", right=("counted",))
         for one in watched(rollout):
             verdict = f"[{VERDICTS.get(one.verdict, 'default')}]{one.verdict}[/]"
-            grid.add_row(f"  {escape(one.guard)}", verdict, f"{one.n:,}", escape(one.words))
+            grid.add_row(f"  {escape(one.guard)}", verdict, counted(one), escape(one.words))
         lines += [grid, *unwatched(rollout)]
     return lines
 

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 
 from kedge.cli.common import console, table, to_json
 from kedge.cli.moments import lasting, shown
-from kedge.cli.rollout_text import OK, VERDICTS, state_text, under_way, unwatched, watched
+from kedge.cli.rollout_text import OK, VERDICTS, counted, state_text, under_way, unwatched, watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,7 +142,7 @@ def _steps(rollout: pb.Rollout) -> str:
 
 def _guards(rollout: pb.Rollout) -> RenderableType:
     """How far every guard is from rolling back, and from letting the candidate pass."""
-    grid = table(None, "  guard", "verdict", "", "to roll back", "", "to be proven", "n", right=("n",))
+    grid = table(None, "  guard", "verdict", "", "to roll back", "", "to be proven", "counted", right=("counted",))
     for column in grid.columns:  # on a narrow terminal the bars give way
         column.no_wrap, column.max_width = bool(column.header), None if column.header else BAR
     for item in watched(rollout):
@@ -155,7 +155,7 @@ def _guards(rollout: pb.Rollout) -> RenderableType:
             proof = (_bar(share), f"{item.upper * 100:.3g} % of {item.margin * 100:.3g} %")
         verdict = f"[{VERDICTS.get(item.verdict, 'default')}]{item.verdict}[/]"
         name = f"  {escape(item.guard)}{' *' if item.required else ''}"
-        grid.add_row(name, verdict, *harm, *proof, f"{item.n:,}")
+        grid.add_row(name, verdict, *harm, *proof, counted(item))
     return Group("", grid, *unwatched(rollout), "  * promotion waits for its proof: harm surely below the margin")
 
 

@@ -11,7 +11,7 @@ from rich.markup import escape
 from kedge.admin import tokens
 from kedge.cli.common import JsonFlag, console, emit, examples, new_app, table
 
-app = new_app("Make and revoke tokens for the admin port.")
+app = new_app()
 app.info.epilog = examples("kedge token new alice --role operator --tokens tokens", "kedge token list --tokens tokens")
 
 File = Annotated[

@@ -16,7 +16,7 @@ steps:
   - {share: 50%, units: 2500, min_seconds: 2s}          # the last step asks for proof that harm is below the margins
 baking: {keep: 20%, seconds: 2s, units: 500}
 guards:
-  slow: {margin: 10%}
+  slow: {required: false}          # it watches; seconds are too short to know how long batches of each size take
   distribution: {enabled: false}
   confidence: {enabled: false}
   disagreement: {enabled: false}
@@ -30,7 +30,7 @@ steps:
   - {share: 50%, units: 2500, min_seconds: 2s}
 baking: {keep: 20%, seconds: 2s, units: 500}
 guards:
-  slow: {margin: 10%}
+  slow: {required: false}          # it watches; seconds are too short to know how long batches of each size take
   distribution: {tolerance: 10%, action: gate}
 """
 

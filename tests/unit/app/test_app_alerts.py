@@ -17,7 +17,7 @@ from kedge.alerts.model import Cause, Severity
 from kedge.alerts.routing import OWNER_OF
 from kedge.alerts.service import Alerts
 from kedge.alerts.settings import parse
-from kedge.app_alerts import RolloutAlerts, finding
+from kedge.app_alerts import WAITING, RolloutAlerts, finding, tell_of_log
 from kedge.bundle.manifest import Owners
 from kedge.monitor import verdict as v
 from kedge.rollout.notice import Notice
@@ -104,6 +104,36 @@ def test_a_rollback_pages_until_somebody_has_cleared_it(pages: tuple[RolloutAler
     eventually(lambda: alerts.active() == ())
 
 
+def test_a_rollback_on_a_full_disk_pages_once_there_is_room(pages: tuple[RolloutAlerts, Alerts]) -> None:
+    notices, alerts = pages
+    database = alerts._database._connection
+    (size,) = database.execute("PRAGMA page_count").fetchone()
+    database.execute(f"PRAGMA max_page_count = {size}")
+    bundle = BundleState("ab" * 32, "flights", "3.0.0", State.QUARANTINED, 1.0, "")
+    notices.tell(Notice("rolled back", bundle, "words " * 1300))
+    notices.tell(Notice("held", bundle, "behind it"))
+    with pytest.raises(AssertionError):
+        eventually(lambda: alerts.active() != (), 0.3)
+    database.execute("PRAGMA max_page_count = 100000")
+    eventually(lambda: len(alerts.active()) == 2)
+
+
+def test_notices_that_wait_are_bounded_and_the_newest_of_each_kind_stays(caplog: pytest.LogCaptureFixture) -> None:
+    notices = RolloutAlerts()
+    flights, other = (BundleState(f"{name}" * 32, "flights", "3", State.CANARY, 1.0, "") for name in ("ab", "cd"))
+    notices.tell(Notice("rolled back", other, "the page that matters"))
+    for number in range(2 * WAITING):
+        notices.tell(Notice("held", flights, str(number)))
+    waiting = list(notices._news)
+    assert len(waiting) == WAITING
+    assert notices.dropped == WAITING + 1
+    assert waiting[0].words == "the page that matters"
+    assert [one.words for one in waiting[1:]] == [str(number) for number in range(WAITING + 1, 2 * WAITING)]
+    notices.tell(Notice("cleared", other, "the oldest goes where there is none like it"))
+    assert (waiting[1:], waiting[0] in notices._news) == (list(notices._news)[:-1], False)
+    assert "notices are dropped: 1 so far" in caplog.text
+
+
 def test_a_rollout_that_waits_for_a_person_warns(pages: tuple[RolloutAlerts, Alerts]) -> None:
     notices, alerts = pages
     bundle = BundleState("ab" * 32, "flights", "3.0.0", State.CANARY, 1.0, "")
@@ -112,3 +142,18 @@ def test_a_rollout_that_waits_for_a_person_warns(pages: tuple[RolloutAlerts, Ale
     notices.stop()
     (alert,) = alerts.active()
     assert (alert.cause, alert.severity) == (Cause.CANARY, Severity.WARNING)
+
+
+def test_an_audit_log_that_cannot_be_written_pages_who_answers_for_it_until_it_can(tmp_path: Path) -> None:
+    owners = Owners(compliance="audit@x")
+    manifest = SimpleNamespace(name="flights", version="1.0.0", owners=owners)
+    live = SimpleNamespace(bundle=SimpleNamespace(id="ab" * 32, manifest=manifest))
+    view: Any = SimpleNamespace(rollouts=SimpleNamespace(live=lambda: (live,)))
+    alerts = Alerts(parse({}, "alerts"), tmp_path / "alerts.db", {})
+    tell_of_log(view, alerts, "record 7 is not what was written")
+    (alert,) = alerts.active()
+    assert (alert.cause, alert.severity, alert.owner) == (Cause.AUDIT, Severity.CRITICAL, "audit@x")
+    assert "record 7 is not what was written" in alert.summary
+    tell_of_log(view, alerts, "")
+    assert alerts.active() == ()
+    alerts.stop()

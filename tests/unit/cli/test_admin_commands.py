@@ -89,7 +89,7 @@ def test_a_person_deploys_watches_pauses_promotes_and_rolls_back(
     assert "2.0.0" in kedge_("quarantine", "list").out
     refused = kedge_("deploy", "flights-2.0.0")
     assert refused.status == 2
-    assert "clear_quarantine" in refused.err
+    assert "kedge quarantine clear flights-2.0.0" in refused.err
     assert kedge_("quarantine", "clear", "flights-2.0.0", "--reason", "mended").status == 0
     assert kedge_("deploy", "flights-2.0.0", "--plan", plan).status == 0
     assert answer(kedge_("abort", "flights", "--json"))["rollout"]["state"] == "ABORTED"
@@ -203,7 +203,7 @@ def test_a_token_comes_from_a_file_or_the_environment(
         assert run("status", "--token-file", mine, *there)[0] == 0
         monkeypatch.setenv("KEDGE_ADMIN_TOKEN", token.strip())
         assert run("status", *there)[0] == 0
-        assert "Pause needs role 'operator'; 'vera' is 'viewer'" in run("pause", "flights", *there)[2]
+        assert "'kedge pause' needs role 'operator'; 'vera' is 'viewer'" in run("pause", "flights", *there)[2]
         assert "vera" in run("token", "list", "--tokens", file)[1]
         assert run("token", "revoke", "vera", "--tokens", file)[0] == 0
         assert "it may have been revoked" in run("status", *there)[2]
@@ -213,7 +213,7 @@ def test_a_token_comes_from_a_file_or_the_environment(
     assert "holds no token" in run("status", "--token-file", mine, "--admin", "127.0.0.1:1")[2]
 
 
-def test_the_plan_of_the_readme_is_what_happens_without_one() -> None:
-    text = (Path(__file__).resolve().parents[3] / "README.md").read_text()
+def test_the_plan_of_the_page_on_rollouts_is_what_happens_without_one() -> None:
+    text = (Path(__file__).resolve().parents[3] / "src/kedge/rollout/README.md").read_text()
     (block,) = re.findall(r"```yaml\n# plan\.yaml.*?\n(.*?)```", text, re.DOTALL)
     assert plans.read(yaml.safe_load(block)) == plans.Plan.default("canary")

@@ -40,6 +40,12 @@ def test_text_is_one_line_even_for_an_exception() -> None:
     assert "Traceback" not in line
 
 
+def test_what_a_stranger_chose_does_not_steer_a_terminal() -> None:
+    line = TextFormatter().format(record(model="\x1b[2Ja\u202eb\x00"))
+    assert line.endswith("model=?[2Ja?b? [kedge.x]")
+    assert json.loads(JsonFormatter().format(record(model="\x1b[2J")))["model"] == "\x1b[2J"
+
+
 def test_a_message_that_repeats_is_bounded_and_the_dropped_are_counted() -> None:
     now = [0.0]
     limit = RateLimit(clock=lambda: now[0])
