@@ -1,6 +1,6 @@
 """Run the benchmarks and print their tables, ratios first.
 
-python -m benchmarks [--only load,change,neighbours,kernel,power,audit] [--quick] [--json]
+python -m benchmarks [--only load,change,neighbours,kernel,power,audit,overload,scale,peers] [--quick] [--json]
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import audit, change, neighbours, report, scripts
+from benchmarks import audit, change, neighbours, overload, report, scale, scripts
 from benchmarks.load import suite as load
+from benchmarks.peers import suite as peers
 from benchmarks.report import BenchmarkError
 from kedge.errors import KedgeError
 
@@ -28,6 +29,9 @@ SUITES: Final[dict[str, Callable[..., tuple[Table, ...]]]] = {
     "kernel": scripts.kernel,
     "power": scripts.power,
     "audit": audit.run,
+    "overload": overload.run,
+    "scale": scale.run,
+    "peers": peers.run,
 }
 
 

@@ -22,6 +22,7 @@ from benchmarks.load.field import (
     Field,
     Measured,
 )
+from benchmarks.load.generator import compare
 from benchmarks.load.h2load import Shape
 from benchmarks.load.process import ROOT
 from benchmarks.load.slow import slow_rows
@@ -131,10 +132,12 @@ def run(*, quick: bool) -> tuple[Table, ...]:
     ratios = [bar.row(monitoring if bar.base in (NATIVE_OFF, PORTABLE_OFF) else runs) for bar in BARS]
     planes = [plane for name, plane in ((NATIVE, "native"), (PORTABLE, "portable")) if name in present]
     ratios += [row for plane in planes for row in slow_rows(plane, files, effort.slow_pairs, effort.seconds)]
+    clients = (compare(files, effort.rounds, effort.seconds),) if "native" in planes else ()
     columns = ("ratio, connections x streams", "median", "lowest - highest", "pairs", "bar", "met")
     return (
         Table("Ratios", columns, tuple(row for row in ratios if row is not None), notes),
         _figures(runs, present, peaks, bare),
+        *clients,
     )
 
 

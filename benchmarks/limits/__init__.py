@@ -1,0 +1,1 @@
+"""What happens at the limits: more requests than can be answered, more connections, more replicas."""

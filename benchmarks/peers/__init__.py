@@ -1,0 +1,1 @@
+"""Kedge beside other servers and other drift libraries that install from the package index."""
