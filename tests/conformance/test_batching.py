@@ -117,7 +117,7 @@ def test_publishing_closes_a_batch_that_waits_for_company(listen) -> None:
     message = request("m", ("x", "FP32", np.zeros((1, 1), np.float32)))
     before = time.monotonic()
     first = caller.future(message)
-    time.sleep(0.1)  # it has arrived, and waits
+    caller.sent()
     served.publish(only(new, epoch=2))
     answer = pb.ModelInferResponse.FromString(first.result())
     assert answer.model_version == "1"
@@ -135,7 +135,6 @@ def test_a_model_slower_than_it_was_at_load_does_not_hold_up_the_server(listen) 
     for _ in range(4):
         caller.infer(slow(1000))
     long = caller.future(slow(5000))
-    time.sleep(0.1)
     assert caller.call("ServerLive", pb.ServerLiveRequest(), pb.ServerLiveResponse).live
     assert not long.done()
     assert long.code() is grpc.StatusCode.OK

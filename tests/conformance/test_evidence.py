@@ -257,7 +257,7 @@ def test_a_request_whose_client_went_away_counts_as_nothing(listen: Callable[...
     caller = Caller(served.address)
     running = caller.future(_busy(3000))
     waiting = caller.future(_busy(1))
-    time.sleep(0.1)  # so that it waits in the queue; where it came late or was answered, nothing is shown, nor wrong
+    caller.sent()  # so that it waits in the queue; where it was answered, nothing is shown, nor wrong
     waiting.cancel()
     running.result()
     caller.infer(_busy(1))
@@ -278,7 +278,7 @@ def test_a_first_request_that_was_given_up_does_not_stand_for_its_unit(listen: C
 
     running = caller.future(_busy(3000))
     waiting = caller.future(keyed(1))
-    time.sleep(0.1)  # as above: so that it waits in the queue
+    caller.sent()  # as above: so that it waits in the queue
     waiting.cancel()
     running.result()
     caller.infer(keyed(1))

@@ -32,7 +32,7 @@ def test_draining_finishes_what_is_under_way_and_refuses_the_rest(listen) -> Non
     running = caller.future(slow(3000))
     stream = caller.stream(iter([slow(1)] * 3))
     assert [bool(reply.error_message) for reply in stream] == [False] * 3
-    time.sleep(0.1)
+    caller.sent()
     drained: list[bool] = []
     thread = threading.Thread(target=lambda: drained.append(served.plane.drain(30.0)))
     thread.start()
@@ -86,7 +86,7 @@ def test_a_drain_that_runs_out_of_time_says_so(listen) -> None:
     caller = Caller(served.address)
     caller.infer(slow(1))
     running = caller.future(slow(8000))
-    time.sleep(0.2)
+    caller.sent()
     assert not served.plane.drain(0.05)
     assert running.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
@@ -113,7 +113,7 @@ def test_a_retire_waits_for_what_is_under_way(listen) -> None:
     caller = Caller(served.address)
     caller.infer(slow(1))
     running = caller.future(slow(4000))
-    time.sleep(0.2)
+    caller.sent()
     served.publish(only(new, epoch=2))
     with pytest.raises(PlaneError, match="still runs"):
         served.plane.retire(old, 0.01)

@@ -43,7 +43,7 @@ def test_what_would_come_too_late_is_shed_at_once(listen: Callable[..., Served])
     run_us = int(1e6 * (time.monotonic() - start) / 8)
     blocking = [caller.future(slow(BLOCKING)) for _ in range(2)]
     waiting = [caller.future(slow(1)) for _ in range(8)]
-    time.sleep(0.1)  # they have arrived
+    caller.sent()
     code, text = caller.refusal(slow(1, timeout_us=run_us))
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert text == "the queue of model 'slow' is too long for the deadline; try again later"

@@ -145,6 +145,10 @@ class Caller:
             response_deserializer=pb.ModelStreamInferResponse.FromString,
         )(requests, **keywords)
 
+    def sent(self) -> None:
+        """Wait until the server has what was sent before: one connection keeps the order."""
+        self.call("ServerLive", pb.ServerLiveRequest(), pb.ServerLiveResponse)
+
     def call(self, method: str, request: Any, answer: type[Any], timeout: float = 30) -> Any:
         """Another method of the protocol."""
         return answer.FromString(self.raw(method, request.SerializeToString(), timeout=timeout))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,7 +78,7 @@ def test_a_deadline_in_the_queue_is_told_when_it_passes_not_when_the_queue_moves
         return serving.request("slow", ("times", "INT64", np.array([times], np.int64)))
 
     blocking = caller.future(ask(4000))
-    time.sleep(0.1)  # it has arrived
+    caller.sent()
     late = ask(1)
     late.parameters["timeout"].int64_param = 10_000
     code, text = caller.refusal(late)
