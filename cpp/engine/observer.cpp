@@ -118,12 +118,25 @@ Observer::Cell* Observer::cell(const std::shared_ptr<const Target>& target) {
     last_cell_ = static_cast<std::size_t>(&known - cells_.data());
     return &known;
   }
-  auto made = sketch::Sketch::create(*config.layout, *sketch::available_ops().front());
-  if (!made.ok()) return nullptr;  // the layout was validated at load
-  cells_.push_back({config.bundle, target->arm, target->epoch, target, std::move(made).value(), nullptr});
+  std::unique_ptr<sketch::Sketch> made = fresh_sketch(config);
+  if (made == nullptr) return nullptr;
+  cells_.push_back({config.bundle, target->arm, target->epoch, target, std::move(made), nullptr});
   last_target_ = target->id;
   last_cell_ = cells_.size() - 1;
   return &cells_.back();
+}
+
+std::unique_ptr<sketch::Sketch> Observer::fresh_sketch(const ModelConfig& config) {
+  const auto spare = std::find_if(spares_.begin(), spares_.end(),
+                                  [&](const Spare& one) { return one.bundle == config.bundle; });
+  if (spare != spares_.end()) {
+    std::unique_ptr<sketch::Sketch> found = std::move(spare->sketch);
+    spares_.erase(spare);
+    return found;
+  }
+  auto made = sketch::Sketch::create(*config.layout, *sketch::available_ops().front());
+  if (!made.ok()) return nullptr;  // the layout was validated at load
+  return std::move(made).value();
 }
 
 void Observer::fold() {
@@ -150,13 +163,14 @@ void Observer::fold() {
 void Observer::drop(const std::string& bundle) {
   last_target_ = 0;
   std::erase_if(cells_, [&](const Cell& known) { return known.bundle == bundle; });
+  std::erase_if(spares_, [&](const Spare& known) { return known.bundle == bundle; });
 }
 
 void Observer::add(Cell&& from, Cell& to) {
-  std::vector<std::int64_t> words(from.sketch->state().words);
-  std::vector<double> bounds(from.sketch->state().bounds);
-  from.sketch->counts_into(words, bounds);
-  (void)to.sketch->merge(words, bounds);  // cells of one bundle have one layout
+  (void)to.sketch->merge(*from.sketch);  // cells of one bundle have one layout
+  from.sketch->reset();
+  if (spares_.size() == kSpares) spares_.erase(spares_.begin());
+  spares_.push_back({std::move(from.bundle), std::move(from.sketch)});
   if (from.evidence == nullptr) return;
   if (to.evidence == nullptr) {
     to.evidence = std::move(from.evidence);

@@ -203,6 +203,14 @@ Status Sketch::merge(std::span<const std::int64_t> words, std::span<const double
   return {};
 }
 
+Status Sketch::merge(const Sketch& other) {
+  Status status = merge(other.words_, other.bounds_);
+  if (!status.ok()) return status;
+  other.features_.add_to(words_, bounds_);
+  other.scores_.add_to(words_, bounds_);
+  return {};
+}
+
 void Sketch::counts_into(std::span<std::int64_t> words, std::span<double> bounds) const {
   std::copy(words_.begin(), words_.end(), words.begin());
   std::copy(bounds_.begin(), bounds_.end(), bounds.begin());

@@ -48,6 +48,7 @@ class Sketch {
 
   // Add counts of the same layout, in the order of `state()`.
   Status merge(std::span<const std::int64_t> words, std::span<const double> bounds);
+  Status merge(const Sketch& other);
 
   // The counts so far, in the order of `state()`, into buffers of exactly its size.
   void counts_into(std::span<std::int64_t> words, std::span<double> bounds) const;

@@ -75,6 +75,26 @@ TEST_CASE("merging adds, resetting forgets, and the snapshot has its header") {
   CHECK(counts(*sketch) == empty);
 }
 
+TEST_CASE("a sketch adds up to another, and one of another layout does not") {
+  const auto twice = make(mixed_layout(), *available_ops().front());
+  observe_all(*twice);
+  observe_all(*twice);
+  const auto once = make(mixed_layout(), *available_ops().back());
+  observe_all(*once);
+  const auto sum = make(mixed_layout(), *available_ops().front());
+  observe_all(*sum);
+  REQUIRE(sum->merge(*once).ok());
+  CHECK(counts(*sum) == counts(*twice));
+  observe_all(*sum);
+  REQUIRE(once->merge(*twice).ok());
+  CHECK(counts(*once) == counts(*sum));
+
+  Layout smaller = mixed_layout();
+  smaller.schema_inputs.clear();
+  CHECK_FALSE(sum->merge(*make(smaller, *available_ops().front())).ok());
+  CHECK(counts(*once) == counts(*sum));
+}
+
 TEST_CASE("instruction sets are found by name") {
   for (const Ops* ops : available_ops()) CHECK(find_ops(ops->isa) == ops);
   CHECK(find_ops("mmx") == nullptr);
