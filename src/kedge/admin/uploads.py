@@ -149,12 +149,19 @@ class Uploads:
         self._sweep()
 
     def offset(self, owner: str, digest: str) -> int:
-        """Bytes that have arrived of an owner's upload. Raises `RequestError` where the digest is none."""
-        path = self._root / _key(owner, digest) / ARCHIVE
-        try:
-            return path.stat().st_size
-        except FileNotFoundError:
-            return 0
+        """Bytes that have arrived of an owner's upload.
+
+        Raises:
+            RequestError: a digest that is none, or this upload is under way: a call that broke off may still write what
+                it had taken, and whoever went on at an offset told before that would be at the wrong one.
+        """
+        key = _key(owner, digest)
+        with self._lock:
+            self._check_idle(key)
+            try:
+                return (self._root / key / ARCHIVE).stat().st_size
+            except FileNotFoundError:
+                return 0
 
     @contextlib.contextmanager
     def begin(self, owner: str, digest: str, size: int) -> Iterator[Upload]:
@@ -172,8 +179,7 @@ class Uploads:
         if not 0 < size <= limits.ARCHIVE_BYTES:
             raise _invalid(f"an archive of {size} bytes; it must be 1 to {limits.ARCHIVE_BYTES}")
         with self._lock:
-            if key in self._active:
-                raise RequestError(Code.FAILED_PRECONDITION, "this upload is under way in another call; end that first")
+            self._check_idle(key)
             self._sweep()
             folder = self._root / key
             self._check_room(folder, size)
@@ -188,6 +194,10 @@ class Uploads:
             with self._lock:
                 upload.close()
                 del self._active[key]
+
+    def _check_idle(self, key: str) -> None:
+        if key in self._active:
+            raise RequestError(Code.FAILED_PRECONDITION, "this upload is under way in another call; end that first")
 
     def _check_room(self, folder: Path, size: int) -> None:
         known = [path.name for path in self._root.iterdir()]

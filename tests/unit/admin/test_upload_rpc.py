@@ -19,6 +19,7 @@ from kedge_testing.serving import eventually
 from kedge.admin import bundles
 from kedge.admin.bundles import OF_ONE_CALLER
 from kedge.admin.handlers import Places
+from kedge.admin.uploads import Upload, Uploads
 from kedge.audit.record import SYSTEM, Draft
 from kedge.client import AdminClient, AsyncAdminClient, admin_port
 from kedge.client.admin_port import gather
@@ -112,8 +113,7 @@ def _pump(source: socket.socket, target: socket.socket, left: float, kept: Path)
 def test_an_upload_whose_connection_breaks_goes_on_where_it_was(
     port: Port, archive: Callable[[], Path], cut: Callable[[int], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admin_port, "CHUNK_BYTES", 1024)
-    monkeypatch.setattr(admin_port, "PAUSE", 0.01)
+    _soon_and_often(monkeypatch)
     size = archive().stat().st_size
     told: list[int] = []
     offsets: list[int] = []
@@ -129,6 +129,41 @@ def test_an_upload_whose_connection_breaks_goes_on_where_it_was(
     assert sum(told) == size
     assert offsets[0] == 0
     assert 0 < offsets[-1] < size, "what had arrived was not sent again"
+
+
+def test_what_a_broken_call_still_writes_is_not_sent_again(
+    port: Port, archive: Callable[[], Path], cut: Callable[[int], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _soon_and_often(monkeypatch)
+    writing, go = threading.Event(), threading.Event()
+    write, ask = Upload.write, Uploads.offset
+
+    def held(upload: Upload, offset: int, data: bytes) -> None:
+        if offset == 2048:
+            writing.set()
+            assert go.wait(30)
+        write(upload, offset, data)
+
+    def asked(files: Uploads, owner: str, digest: str) -> int:
+        try:
+            return ask(files, owner, digest)
+        finally:
+            if writing.is_set():
+                go.set()  # the call before ends between this answer and what the client does with it
+                eventually(lambda: not files._active)
+
+    monkeypatch.setattr(Upload, "write", held)
+    monkeypatch.setattr(Uploads, "offset", asked)
+    with AdminClient(cut(archive().stat().st_size // 2), timeout=20) as client:
+        assert client.upload(archive()).version == "1.0.0"
+    assert writing.is_set()
+
+
+def _soon_and_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small pieces; a client tries again soon, and for half a minute where the server is slow to see a break."""
+    monkeypatch.setattr(admin_port, "CHUNK_BYTES", 1024)
+    monkeypatch.setattr(admin_port, "PAUSE", 0.01)
+    monkeypatch.setattr(admin_port, "RETRIES", 11)
 
 
 def test_a_client_that_goes_away_leaves_what_it_sent(port: Port, archive: Callable[[], Path]) -> None:

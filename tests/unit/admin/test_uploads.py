@@ -156,6 +156,8 @@ def test_one_call_at_a_time_writes_an_upload(made: Any) -> None:
         with pytest.raises(RequestError, match="under way in another call") as refused, files.begin("eve", DIGEST, 10):
             pass
         assert refused.value.code is Code.FAILED_PRECONDITION
+        with pytest.raises(RequestError, match="under way in another call"):
+            files.offset("eve", DIGEST)  # it is about to change
         upload.write(10, DATA[10:20])
     assert files.offset("eve", DIGEST) == 20
 
