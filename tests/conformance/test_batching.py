@@ -108,20 +108,25 @@ def test_company_is_waited_for_where_the_bundle_says_so(listen) -> None:
 
 
 def test_publishing_closes_a_batch_that_waits_for_company(listen) -> None:
-    served = listen()
     serving = Serving(batching=Batching(max_batch=8, max_queue_delay_us=1_000_000))
-    old = served.load(bundles.Recipe(models.plus(1), "m", version="1", serving=serving))
-    new = served.load(bundles.Recipe(models.plus(2), "m", version="2", serving=serving))
-    served.publish(only(old))
-    caller = Caller(served.address)
     message = request("m", ("x", "FP32", np.zeros((1, 1), np.float32)))
-    before = time.monotonic()
-    first = caller.future(message)
-    caller.sent()
-    served.publish(only(new, epoch=2))
-    answer = pb.ModelInferResponse.FromString(first.result())
-    assert answer.model_version == "1"
-    assert time.monotonic() - before < 1.0
+    took = []
+    for _ in range(5):  # a busy machine may take half a second for anything, but not each time
+        served = listen()
+        old = served.load(bundles.Recipe(models.plus(1), "m", version="1", serving=serving))
+        new = served.load(bundles.Recipe(models.plus(2), "m", version="2", serving=serving))
+        served.publish(only(old))
+        caller = Caller(served.address)
+        before = time.monotonic()
+        first = caller.future(message)
+        caller.sent()
+        served.publish(only(new, epoch=2))
+        answer = pb.ModelInferResponse.FromString(first.result())
+        took.append(time.monotonic() - before)
+        assert answer.model_version == "1"
+        if took[-1] < 0.5:
+            break
+    assert min(took) < 0.5, "it waited all of its delay"
 
 
 def test_a_model_slower_than_it_was_at_load_does_not_hold_up_the_server(listen) -> None:

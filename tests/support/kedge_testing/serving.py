@@ -110,6 +110,7 @@ class Caller:
             address,
             options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
         )
+        self._connected = False
 
     def raw(self, method: str, payload: bytes, timeout: float | None = 30, **keywords: Any) -> bytes:
         """Bytes in, bytes out."""
@@ -124,7 +125,10 @@ class Caller:
         )
 
     def future(self, request: pb.ModelInferRequest, timeout: float | None = 30, **keywords: Any) -> grpc.Future:
-        """The answer's bytes, later."""
+        """The answer's bytes, later. What is sent one after another arrives so: see `sent`."""
+        if not self._connected:  # gRPC keeps no order among calls that wait for a connection
+            grpc.channel_ready_future(self.channel).result(30)
+            self._connected = True
         return self.channel.unary_unary(SERVICE + "ModelInfer").future(
             request.SerializeToString(), timeout=timeout, **keywords
         )
@@ -205,7 +209,7 @@ def outputs(response: pb.ModelInferResponse) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 20.0, every: float = 0.005) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = 60.0, every: float = 0.005) -> None:
     """Wait until it holds; fail where it does not within the time."""
     end = time.monotonic() + seconds
     while not holds():
