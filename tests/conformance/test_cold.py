@@ -115,7 +115,11 @@ def test_statistics_are_what_was_served(listen) -> None:
         answer = caller.call("ModelStatistics", message, pb.ModelStatisticsResponse)
         return {model.name: model for model in answer.model_stats}
 
-    eventually(lambda: statistics("m")["m"].inference_stats.success.count == 7)
+    def counted() -> tuple[int, int]:
+        found = statistics("m")["m"].inference_stats
+        return int(found.success.count), int(found.fail.count)
+
+    eventually(lambda: counted() == (7, 1))
     m = statistics("m")["m"]
     assert m.execution_count == 7
     assert m.inference_stats.fail.count == 1

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from pathlib import Path
 
 import grpc
@@ -36,7 +35,8 @@ def test_draining_finishes_what_is_under_way_and_refuses_the_rest(listen) -> Non
     drained: list[bool] = []
     thread = threading.Thread(target=lambda: drained.append(served.plane.drain(30.0)))
     thread.start()
-    eventually(lambda: caller.refusal(slow(1))[0] is grpc.StatusCode.UNAVAILABLE if not running.done() else True)
+    # What comes before the drain has begun waits for its turn, and is answered.
+    eventually(lambda: running.done() or caller.future(slow(1)).code() is grpc.StatusCode.UNAVAILABLE)
     assert running.code() is grpc.StatusCode.OK
     thread.join()
     assert drained == [True]
@@ -53,11 +53,12 @@ def test_during_the_grace_it_serves_but_is_not_ready(listen) -> None:
         return caller.call("ServerReady", pb.ServerReadyRequest(), pb.ServerReadyResponse).ready
 
     assert ready()
-    thread = threading.Thread(target=lambda: served.plane.drain(5.0, grace=1.0))
+    thread = threading.Thread(target=lambda: served.plane.drain(60.0, grace=60.0))
     thread.start()
     eventually(lambda: not ready())
     assert outputs(caller.infer(request("plus", ZERO)))["y"].item() == 1.0
     assert not caller.call("ModelReady", pb.ModelReadyRequest(name="plus"), pb.ModelReadyResponse).ready
+    served.plane.stop()
     thread.join()
 
 
@@ -95,11 +96,12 @@ def test_stop_cuts_a_drain_short_and_is_idempotent(listen) -> None:
     served = listen()
     served.serve(bundles.Recipe(models.plus(1), "plus"))
     answers: list[bool] = []
+    caller = Caller(served.address)
     thread = threading.Thread(target=lambda: answers.append(served.plane.drain(60.0, grace=60.0)))
     thread.start()
-    time.sleep(0.1)
+    eventually(lambda: not caller.call("ServerReady", pb.ServerReadyRequest(), pb.ServerReadyResponse).ready)
     served.plane.stop()
-    thread.join(10)
+    thread.join(30)
     assert answers == [False]
     served.plane.stop()
     with pytest.raises(PlaneError, match="stopped"):

@@ -30,8 +30,8 @@ WAIT = 60.0
 def service(tmp_path: Path) -> Iterator[Callable[..., Alerts]]:
     started: list[Alerts] = []
 
-    def start(url: str, **settings: Any) -> Alerts:
-        sink = {"name": "hook", "type": "webhook", "url": url, "timeout": 0.5}
+    def start(url: str, timeout: float = 30.0, **settings: Any) -> Alerts:
+        sink = {"name": "hook", "type": "webhook", "url": url, "timeout": timeout}
         config = parse({"sinks": [sink], "clear_after": 1, **settings}, "alerts")
         alerts = Alerts(config, tmp_path / "alerts.db", {}, random=lambda: 0.0)
         started.append(alerts)
@@ -89,7 +89,7 @@ def test_a_sink_that_never_answers_cannot_delay_the_end(
 ) -> None:
     release = threading.Event()
     server = receiver(lambda _n, _request: (release.wait(WAIT), (200, {}))[1])
-    alerts = service(server.url)
+    alerts = service(server.url, 0.5)
     alerts.start()
     alerts.observe(origin, "drift", [finding()])
     server.wait(lambda requests: len(requests) == 1)

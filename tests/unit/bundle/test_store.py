@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -173,27 +172,32 @@ ADD = """
 import sys
 from pathlib import Path
 from kedge.bundle.store import Store
-Store(Path(sys.argv[1])).add(Path(sys.argv[2]))
+
+root = Path(sys.argv[1])
+
+def halt(_):
+    if list(root.glob("staging/*/model/*")):
+        print("under way", flush=True)
+        sys.stdin.read()
+
+Store(root).add(Path(sys.argv[2]), halt)
 """
+"""Adds, and stops for good once a file of the model is there."""
 
 
 def test_a_process_killed_while_adding_leaves_only_what_the_next_start_sweeps(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "large.kedge"
-    weights = bytes(1 << 25)  # large enough that the lock below is taken before the bundle is in
+    weights = bytes(1 << 20)
     external = {"location": "w.bin", "length": "16"}
     path.write_bytes(making.pack({**making.files(model_=making.model(external=external)), "model/w.bin": weights}))
     staging = store.root / "staging"
-    child = subprocess.Popen(
-        [sys.executable, "-c", ADD, store.root, path], env={**os.environ, "PYTHONPATH": ":".join(sys.path)}
-    )
-    while not any(staging.iterdir()):
-        assert child.poll() is None
-        time.sleep(0.001)
-    with (store.root / "lock").open("r+b") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the child can fill its staging directory, but not give it its name
-        while not list(staging.glob("*/model/w.bin")):
-            assert child.poll() is None
-            time.sleep(0.001)
+    with subprocess.Popen(
+        [sys.executable, "-c", ADD, store.root, path],
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as child:  # fmt: skip
+        assert child.stdout is not None
+        assert child.stdout.readline() == "under way\n"
         child.send_signal(signal.SIGKILL)
         assert child.wait() == -signal.SIGKILL
     assert store.list() == ()
