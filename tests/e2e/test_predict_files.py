@@ -7,7 +7,6 @@ import math
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +17,11 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 from kedge_testing import flights
+from kedge_testing.serving import eventually
 from onnx import TensorProto, helper, numpy_helper
 
 from kedge.build import build
+from kedge.client import AdminClient
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -208,7 +209,7 @@ def test_the_order_of_a_files_columns_does_not_change_the_answers(
 
 def test_ctrl_c_ends_with_130_and_no_words(serve: Any, bundles: Any, table: pa.Table, tmp_path: Path) -> None:
     server = serve("--bundle", bundles(slow=True))
-    hot = pa.array([flights.SLOW_TEMP] * len(table), pa.float32())
+    hot = pa.array([flights.SLOW_TEMP / 20] * len(table), pa.float32())  # a tenth of a second each, a minute in all
     source = write(table.set_column(0, "temp", hot), tmp_path / "r.parquet")
     command = [
         sys.executable,
@@ -224,7 +225,8 @@ def test_ctrl_c_ends_with_130_and_no_words(serve: Any, bundles: Any, table: pa.T
         "1",
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(2.5)
+    with AdminClient(server.admin) as admin:
+        eventually(lambda: admin.status().models[0].rows > 0)  # it is under way
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "")

@@ -190,7 +190,7 @@ def drive(plane: str, serve: Any, archives: dict[str, Path], state: Path, rounds
         def check(versions: str) -> None:
             """What is counted is counted after the answer has left."""
             with contextlib.suppress(AssertionError):
-                eventually(lambda: counted(server.metrics, versions) == traffic.tally(versions), 5.0)
+                eventually(lambda: counted(server.metrics, versions) == traffic.tally(versions))
             assert counted(server.metrics, versions) == traffic.tally(versions)
 
         with traffic:

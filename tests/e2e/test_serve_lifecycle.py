@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import stat
-import threading
-import time
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
@@ -14,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from kedge_testing import flights
+from kedge_testing.serving import Caller, eventually, outputs
 
-from kedge.client import AdminClient, Client, Result
+from kedge.client import AdminClient, Client
+from kedge.client.values import request
 from kedge.errors import Code, KedgeError
+from kedge.proto import inference as pb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,37 +41,6 @@ def get(address: str, path: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-class Background:
-    """One slow request, in a thread. When the constructor returns, the connection stands and it is sent next."""
-
-    def __init__(self, address: str) -> None:
-        self.result: Result | None = None
-        self.error: Exception | None = None
-        self._connected = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(address,))
-        self._thread.start()
-        assert self._connected.wait(30)
-
-    def _run(self, address: str) -> None:
-        try:
-            with Client(address) as client:
-                assert client.ready()
-                self._connected.set()
-                self.result = client.infer("flights", rows(temp=flights.SLOW_TEMP))
-        except KedgeError as error:
-            self.error = error
-
-    def join(self) -> None:
-        self._thread.join(60)
-
-
-def wait_until(met: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not met():
-        assert time.monotonic() < end, "it did not happen within 30 s"
-        time.sleep(0.02)
-
-
 def log_has(server: Any, text: str) -> Callable[[], bool]:
     return lambda: text in server.log.read_text()
 
@@ -88,9 +58,9 @@ def test_a_bundle_is_deployed_served_and_counted(serve: Any, bundles: Any) -> No
         assert answer.outputs["probabilities"].shape == (3, 2)
         assert (answer.model_version, answer.arm, answer.id) == ("1.0.0", "live", "r1")
         assert answer.bundle == server.ready["models"][0]["bundle"]
-        status = admin.status("flights")
-        assert status.models[0].rows == 3
-        assert dict(status.models[0].requests) == {0: 1}
+        # what is counted is counted after its answer has left
+        eventually(lambda: dict(admin.status("flights").models[0].requests) == {0: 1})
+        assert admin.status("flights").models[0].rows == 3
         with pytest.raises(KedgeError, match="'temp'") as refused:
             client.infer("flights", {"distance": np.zeros((1, 1), np.float32)})
         assert refused.value.code is Code.INVALID_ARGUMENT
@@ -153,16 +123,17 @@ def test_a_bundle_of_a_model_that_is_live_is_not_deployed_and_that_is_said(serve
 @pytest.mark.parametrize("plane", ["auto", "portable"])
 def test_sigterm_answers_what_is_under_way_then_exits_0(serve: Any, bundles: Any, plane: str) -> None:
     server = serve("--bundle", bundles(slow=True), "--drain-grace", "0.5", "--plane", plane)
-    request = Background(server.grpc)
+    caller = Caller(server.grpc)
+    under_way = caller.future(request("flights", rows(temp=flights.SLOW_TEMP)))
+    caller.sent()
     server.signal(signal.SIGTERM)
-    wait_until(log_has(server, "draining"))
-    assert get(server.metrics, "/readyz")[0] == 503
+    eventually(log_has(server, "draining"))
+    eventually(lambda: get(server.metrics, "/readyz")[0] == 503)
     assert get(server.metrics, "/healthz")[0] == 200
-    request.join()
-    assert request.error is None
-    assert request.result is not None
-    assert request.result.outputs["probabilities"].shape == (1, 2)
+    answer = pb.ModelInferResponse.FromString(under_way.result())
+    assert outputs(answer)["probabilities"].shape == (1, 2)
     assert server.end() == 0
+    caller.channel.close()
     with Client(server.grpc, timeout=5) as client, pytest.raises(KedgeError, match="no server answers"):
         client.infer("flights", rows())
 
@@ -170,7 +141,7 @@ def test_sigterm_answers_what_is_under_way_then_exits_0(serve: Any, bundles: Any
 def test_a_second_signal_stops_at_once(serve: Any, bundles: Any) -> None:
     server = serve("--bundle", bundles(), "--drain-grace", "600")
     server.signal(signal.SIGTERM)
-    wait_until(log_has(server, "draining"))
+    eventually(log_has(server, "draining"))
     server.signal(signal.SIGTERM)
     assert server.end() == 128 + signal.SIGTERM
 
@@ -207,7 +178,7 @@ def test_unix_sockets_work_for_every_port(serve: Any, bundles: Any, tmp_path: Pa
     again = serve(*flags)  # over the sockets that the crash left behind
     with Client(again.grpc) as client, AdminClient(again.admin) as admin:
         assert client.infer("flights", rows()).model_version == "1.0.0"
-        assert admin.status().models[0].rows == 1
+        eventually(lambda: admin.status().models[0].rows == 1)
 
 
 def test_the_portable_plane_and_each_kernel_can_be_asked_for(serve: Any, bundles: Any, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from kedge_testing.soak.life import Life
     from kedge_testing.soak.world import World
 
-SETTLE_SECONDS: Final = 20.0
+SETTLE_SECONDS: Final = 60.0
 """An answer is counted after it has left; within this it must have been."""
 REMEMBERED_SECONDS: Final = 240.0
 """A drift report covers a life no longer than this whole: panes are a ring."""

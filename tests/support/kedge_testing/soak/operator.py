@@ -174,12 +174,13 @@ class Operator:
         end = time.monotonic() + 15
         while not (model := admin.status(name).models[0]).rollout.over and time.monotonic() < end:
             self._world.stop.wait(0.2)
-        self._world.add(f"guarded rollouts {model.rollout.state}")
-        if model.rollout.state == "QUARANTINED":
-            self.rolled_back[f"{name} {other}"] += 1
         if not model.rollout.over:
             try:
                 admin.abort(name, reason="the soak: long enough")
             except KedgeError:  # it ended this moment
-                if not admin.status(name).models[0].rollout.over:
+                model = admin.status(name).models[0]
+                if not model.rollout.over:
                     raise
+        self._world.add(f"guarded rollouts {model.rollout.state}")
+        if model.rollout.state == "QUARANTINED":
+            self.rolled_back[f"{name} {other}"] += 1
