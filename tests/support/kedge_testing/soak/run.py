@@ -167,7 +167,7 @@ class Soak:
             self.world.add("life ends by kill -9")
             invariants.audit(self.world, self._state)
             return False
-        self._sink.check_nothing_waits(self.world, self._state / "alerts.db")
+        self._sink.check_nothing_waits(self.world, self._state / "alerts.db", self.operator.rolled_back)
         status = server.drain()
         self.world.add("life ends by SIGTERM")
         if status != 0:

@@ -47,10 +47,16 @@ class Sink:
             if body["data"]["cause"] == "rollback" and body["type"].endswith(".firing")
         )
 
-    def check_nothing_waits(self, world: World, path: Path) -> None:
-        """All that was kept while it was away arrives once it is back."""
+    def check_nothing_waits(self, world: World, path: Path, pages: Counter[str]) -> None:
+        """All that was kept while it was away arrives once it is back.
+
+        Args:
+            pages: rollbacks that there were; one of this moment may be on its way into the outbox.
+        """
         self.up()
         end = time.monotonic() + 2 * PATIENCE
+        while self.rollbacks() != pages and time.monotonic() < end:
+            time.sleep(0.2)
         while waiting := _waiting(path):
             if time.monotonic() > end:
                 world.wrong("sink", "an empty outbox", f"{waiting} messages that wait")
