@@ -86,7 +86,9 @@ def test_a_stall_is_charged_to_all_who_would_have_waited(answering: Callable[...
             time.sleep(0.2 - phase)
 
     address = answering(stall)
-    report = run(address, MESSAGES, Plan(rate=400, arrivals="uniform", duration=1.0, connections=1, streams=1))
+    report = run(
+        address, MESSAGES, Plan(rate=400, arrivals="uniform", duration=1.0, connections=1, streams=1, grace=60)
+    )
     check_sums(report)
     assert report.ok == report.planned == 400
     assert report.latency.p99 > 0.15  # 40 % fell into a stall, and waited up to all of it
