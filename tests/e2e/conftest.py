@@ -21,7 +21,7 @@ from kedge_testing import flights  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-WAIT = 60.0
+WAIT = 120.0
 FREE = ("--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
 
 
