@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import grpc
 import numpy as np
@@ -21,6 +22,19 @@ def statistics(served: Served, model: str) -> pb.ModelStatistics:
     answer = caller.call("ModelStatistics", pb.ModelStatisticsRequest(name=model), pb.ModelStatisticsResponse)
     caller.channel.close()
     return answer.model_stats[0]
+
+
+def runs_together(served: Served, ask: Callable[[], None], requests: int) -> bool:
+    """Whether so many requests to "m" became one run; a busy machine may take longer than a batch waits to send all of
+    them, but not each time."""
+    for turn in range(5):
+        before = statistics(served, "m").execution_count
+        ask()
+        total = requests * (turn + 1)
+        eventually(lambda total=total: statistics(served, "m").inference_stats.success.count == total)
+        if statistics(served, "m").execution_count == before + 1:
+            return True
+    return False
 
 
 def test_requests_that_wait_run_together_and_get_their_own_rows(listen) -> None:
@@ -46,11 +60,13 @@ def test_texts_of_a_batch_go_to_those_who_asked(listen, form: str) -> None:
     caller = Caller(served.address)
     rows = [[b"yes"], [b"no", b""], [b""], [b"perhaps"], [b"a", b"bc", b"def"], [b"x" * 300, b"last"]]
     arrays = [np.array([[text] for text in texts], object) for texts in rows]
-    calls = [caller.future(request("m", ("x", "BYTES", array), form=form)) for array in arrays]
-    for call, array in zip(calls, arrays, strict=True):
-        assert outputs(pb.ModelInferResponse.FromString(call.result()))["y"].tolist() == array.tolist()
-    eventually(lambda: statistics(served, "m").inference_stats.success.count == len(rows))
-    assert statistics(served, "m").execution_count == 1
+
+    def ask() -> None:
+        calls = [caller.future(request("m", ("x", "BYTES", array), form=form)) for array in arrays]
+        for call, array in zip(calls, arrays, strict=True):
+            assert outputs(pb.ModelInferResponse.FromString(call.result()))["y"].tolist() == array.tolist()
+
+    assert runs_together(served, ask, len(rows))
 
 
 def test_a_batch_never_exceeds_max_batch_unless_one_request_does(listen) -> None:
@@ -100,11 +116,12 @@ def test_company_is_waited_for_where_the_bundle_says_so(listen) -> None:
     served.serve(bundles.Recipe(models.plus(1), "m", serving=serving))
     caller = Caller(served.address)
     message = request("m", ("x", "FP32", np.ones((1, 1), np.float32)))
-    for call in [caller.future(message) for _ in range(8)]:
-        call.result()
-    # eight rows are a full batch, which waits for nobody
-    eventually(lambda: statistics(served, "m").inference_stats.success.count == 8)
-    assert statistics(served, "m").execution_count == 1
+
+    def ask() -> None:
+        for call in [caller.future(message) for _ in range(8)]:
+            call.result()
+
+    assert runs_together(served, ask, 8)  # eight rows are a full batch, which waits for nobody
 
 
 def test_publishing_closes_a_batch_that_waits_for_company(listen) -> None:
