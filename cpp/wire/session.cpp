@@ -192,6 +192,12 @@ void Session::respond(Stream& stream, std::span<const Header> headers, bool end)
 void Session::write(Stream& stream, Buffer&& piece) {
   if (!stream.responded_ || stream.finished_ || piece.empty()) return;
   stream.unsent_ += piece.size();
+  // For a reader that never catches up; rarely, so that moving the rest down costs little a piece.
+  if (stream.next_ != 0 && 2 * stream.next_ >= stream.later_.size()) {
+    stream.later_.erase(stream.later_.begin(),
+                        stream.later_.begin() + static_cast<std::ptrdiff_t>(stream.next_));
+    stream.next_ = 0;
+  }
   Stream::Piece& added = stream.piece_.rest().empty() ? stream.piece_ : stream.later_.emplace_back();
   if (piece.size() >= limits::send_by_reference_bytes) {
     added.shared = std::make_shared<const Buffer>(std::move(piece));

@@ -54,6 +54,8 @@ class Stream {
   [[nodiscard]] bool remote_ended() const { return remote_ended_; }
   // Response bytes that have not reached `pull` yet.
   [[nodiscard]] std::size_t unsent() const { return unsent_; }
+  // Entries held for pieces of the body after the one under way, those already sent among them.
+  [[nodiscard]] std::size_t held_pieces() const { return later_.size(); }
 
  private:
   friend class Session;

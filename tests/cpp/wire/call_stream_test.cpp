@@ -153,3 +153,19 @@ TEST_CASE("answers a reader leaves lying count against its connection's budget")
   pair.exchange();
   CHECK(pair.client.answers[other].header("grpc-status") == "8");
 }
+
+TEST_CASE("a reader that is always two answers behind makes nothing grow") {
+  Pair pair(GrpcOptions{}, ClientOptions{.auto_window = false});
+  const std::int32_t id = pair.client.request("/stream/x", framed("a"), {}, false);
+  pair.exchange();
+  Call& call = *pair.handler.calls.at(0);
+  const std::string answer = framed(std::string(40'000, 'y'));
+  for (int ahead = 0; ahead < 2; ++ahead) pair.session.send(call, buffer(answer));
+  for (std::size_t count = 1; count <= 500; ++count) {
+    pair.session.send(call, buffer(answer));
+    pair.exchange();
+    REQUIRE(call.unsent() > 0);
+    REQUIRE(call.held_pieces() <= 4);
+    REQUIRE(nghttp2_session_consume(pair.client.session, id, answer.size()) == 0);
+  }
+}
