@@ -37,13 +37,13 @@ void Pipeline::open_unary(Peer& peer, wire::Call& call) {
   request->peer = &peer;
   request->call = &call;
   request->received_ns = now_;
-  if (call.timeout().has_value()) request->deadline_ns = now_ + call.timeout()->count();
+  if (call.timeout().has_value()) request->deadline_ns = deadline_after(now_, call.timeout()->count());
   call.user = static_cast<CallState*>(request);
 }
 
 void Pipeline::open_stream(Peer& peer, wire::Call& call) {
   auto* stream = new InferStream(&peer, &call);
-  if (call.timeout().has_value()) stream->deadline_ns = now_ + call.timeout()->count();
+  if (call.timeout().has_value()) stream->deadline_ns = deadline_after(now_, call.timeout()->count());
   call.user = static_cast<CallState*>(stream);
   streams_.push_back(stream);
 }
@@ -133,8 +133,10 @@ bool Pipeline::prepare(Request& request, const TargetPtr& target) {
     return false;
   }
   if (infer.timeout_us.has_value() && *infer.timeout_us > 0) {
-    const std::int64_t own = request.received_ns + *infer.timeout_us * 1000;
-    request.deadline_ns = request.deadline_ns == 0 ? own : std::min(request.deadline_ns, own);
+    constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+    const std::int64_t wait = *infer.timeout_us > most / 1000 ? most : *infer.timeout_us * 1000;
+    const std::int64_t own = deadline_after(request.received_ns, wait);
+    if (own != 0) request.deadline_ns = request.deadline_ns == 0 ? own : std::min(request.deadline_ns, own);
   }
   if (request.deadline_ns != 0 && now_ >= request.deadline_ns) {
     request.answer = {Code::kDeadlineExceeded,

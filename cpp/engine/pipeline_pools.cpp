@@ -39,7 +39,7 @@ void Pipeline::expire_waiting() {
     if (deadline.at_ns > now_) continue;
     for (const ExecutorPool::Waiting& late :
          deadline.model->pool->take_expired(shard_, now_, deadline.at_ns)) {
-      const bool gone = late.request->cancelled.load(std::memory_order_relaxed);
+      const bool gone = late.request->is_cancelled();
       const Code code = gone ? Code::kCancelled : Code::kDeadlineExceeded;
       worker_.observer().answered(late.target, code, late.request->unit);
       refuse(late.request, code,

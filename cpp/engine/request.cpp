@@ -3,8 +3,14 @@
 #include <algorithm>
 
 #include "base/limits.hpp"
+#include "engine/infer_stream.hpp"
 
 namespace kedge::engine {
+
+bool Request::is_cancelled() const {
+  return cancelled.load(std::memory_order_relaxed) ||
+         (stream != nullptr && stream->cancelled.load(std::memory_order_relaxed));
+}
 
 void Request::reset() {
   peer = nullptr;

@@ -35,6 +35,11 @@ struct CallState {
 
 struct InferStream;
 
+// When `wait` nanoseconds from `now` are over; 0, as for no deadline, if that is past the end of the clock.
+constexpr std::int64_t deadline_after(std::int64_t now, std::int64_t wait) {
+  return wait > std::numeric_limits<std::int64_t>::max() - now ? 0 : now + wait;
+}
+
 // Among the outputs a request asks for: one sealed id a row, which the server makes.
 inline constexpr std::string_view kPredictionIds = "kedge.prediction_id";
 inline constexpr std::size_t kPredictionIdsIndex = std::numeric_limits<std::size_t>::max();
@@ -76,6 +81,9 @@ struct Request : CallState {
   Answer answer;
   std::int64_t queue_ns = 0;
 
+  // Whether nobody waits for the answer any more. Of a stream's request: not after it was answered, for its
+  // stream may be gone then.
+  bool is_cancelled() const;
   void reset();
 };
 

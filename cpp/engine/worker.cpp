@@ -25,7 +25,7 @@ void Worker::run(Batch& batch, Lane& lane) {
     return;
   }
   for (Request*& request : batch.requests) {
-    if (request->cancelled.load(std::memory_order_relaxed)) {
+    if (request->is_cancelled()) {
       fail(batch.target, *request, Code::kCancelled, "cancelled");
       continue;
     }
@@ -39,7 +39,7 @@ void Worker::drop_expired(Batch& batch, std::int64_t now) {
   for (Request* request : batch.requests) {
     request->queue_ns = now - request->received_ns;
     const bool late = request->deadline_ns != 0 && now >= request->deadline_ns;
-    if (late || request->cancelled.load(std::memory_order_relaxed)) give_up(batch.target, *request);
+    if (late || request->is_cancelled()) give_up(batch.target, *request);
   }
   std::erase_if(batch.requests, [](const Request* request) { return request->answer.code != Code::kOk; });
   batch.rows = 0;
@@ -47,7 +47,7 @@ void Worker::drop_expired(Batch& batch, std::int64_t now) {
 }
 
 void Worker::give_up(const std::shared_ptr<const Target>& target, Request& request) {
-  if (request.cancelled.load(std::memory_order_relaxed)) {
+  if (request.is_cancelled()) {
     fail(target, request, Code::kCancelled, "cancelled");
   } else {
     fail(target, request, Code::kDeadlineExceeded,

@@ -65,6 +65,8 @@ def test_unknown_and_duplicate_outputs_are_refused(caller: Caller, names: list[s
         ("priority", "uint64_param", 3),
         ("timeout", "int64_param", 30_000_000),
         ("timeout", "int64_param", 0),
+        ("timeout", "int64_param", 2**63 - 1),
+        ("timeout", "uint64_param", 2**64 - 1),
         ("binary_data_output", "bool_param", True),
         ("headers", "string_param", "x"),
         ("sequence_id", "int64_param", 0),
