@@ -18,6 +18,10 @@ inline constexpr std::size_t kWriteVectors = 64;
 inline constexpr std::int64_t kGreetingNs = 10'000'000'000;
 // A connection nobody uses.
 inline constexpr std::int64_t kIdleNs = std::int64_t{2} * 60 * 60 * 1'000'000'000;
+// A client whose machine or network is gone, with calls open: TCP asks after so much silence, so often.
+inline constexpr int kProbeAfterSeconds = 180;
+inline constexpr int kProbeEverySeconds = 30;
+inline constexpr int kProbes = 6;
 // Bytes held for a client that does not read, after which nothing more is read from it.
 inline constexpr std::size_t kBlockedReadBytes = std::size_t{8} * 1024 * 1024;
 

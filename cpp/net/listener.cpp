@@ -23,6 +23,18 @@ namespace {
 constexpr std::string_view kUnix = "unix:";
 constexpr int kOutOfFilesPauseMs = 50;
 
+// Of accepted connections; none has an effect on unix sockets.
+void set_options(int fd) {
+  const auto set = [fd](int level, int name, int value) {
+    ::setsockopt(fd, level, name, &value, sizeof value);
+  };
+  set(IPPROTO_TCP, TCP_NODELAY, 1);
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, kProbeAfterSeconds);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, kProbeEverySeconds);
+  set(IPPROTO_TCP, TCP_KEEPCNT, kProbes);
+}
+
 [[noreturn]] void refuse(const std::string& why) { throw std::runtime_error(why); }
 
 }  // namespace
@@ -132,8 +144,7 @@ void Listener::loop() {
       }
       continue;
     }
-    const int yes = 1;
-    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);  // no effect on unix sockets
+    set_options(fd);
     accept_(fd);
   }
 }

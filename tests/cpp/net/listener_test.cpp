@@ -1,6 +1,7 @@
 #include "net/listener.hpp"
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -52,6 +53,38 @@ void a_free_port_is_picked_and_named() {
   await(accepted, 1);
   ::close(fd);
   CHECK(refusal(listener.bound()).find("in use") != std::string::npos);
+}
+
+// A client whose machine is gone says nothing more: without probes its open calls, and its place among the
+// connections, would be kept for ever.
+void accepted_connections_are_probed() {
+  std::atomic<int> probed{0};
+  const Listener listener(
+      "127.0.0.1:0",
+      [&](int fd) {
+        const auto option = [&](int level, int name) {
+          int value = 0;
+          socklen_t length = sizeof value;
+          CHECK(::getsockopt(fd, level, name, &value, &length) == 0);
+          return value;
+        };
+        CHECK(option(SOL_SOCKET, SO_KEEPALIVE) == 1);
+        const int seconds = option(IPPROTO_TCP, TCP_KEEPIDLE) +
+                            option(IPPROTO_TCP, TCP_KEEPINTVL) * option(IPPROTO_TCP, TCP_KEEPCNT);
+        CHECK(seconds <= 600);
+        ++probed;
+        ::close(fd);
+      },
+      [] {});
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port =
+      htons(static_cast<std::uint16_t>(std::stoi(listener.bound().substr(listener.bound().rfind(':') + 1))));
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+  CHECK(::connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);
+  await(probed, 1);
+  ::close(fd);
 }
 
 void a_dead_unix_socket_is_replaced_and_a_file_is_not() {
@@ -113,6 +146,7 @@ void without_a_second_descriptor_the_first_is_given_back() {
 
 int main() {
   a_free_port_is_picked_and_named();
+  accepted_connections_are_probed();
   a_dead_unix_socket_is_replaced_and_a_file_is_not();
   what_is_no_address_is_refused();
   without_a_second_descriptor_the_first_is_given_back();
