@@ -89,7 +89,10 @@ void Connection::mark_dirty() {
 bool Connection::tick(std::int64_t now_ns) {
   grpc_.tick();
   plain_.trim();
-  if (tls_ != nullptr) tls_->cipher().trim();
+  if (tls_ != nullptr) {
+    tls_->cipher().trim();
+    tls_->trim();
+  }
   if (!grpc_.ready()) return now_ns - opened_ns_ < kGreetingNs;
   if (input_over_) return now_ns - active_ns_ < kGreetingNs;  // to take what is left
   if (std::exchange(called_, false) || grpc_.open_calls() != 0) active_ns_ = now_ns;

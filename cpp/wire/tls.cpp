@@ -1,5 +1,6 @@
 #include "wire/tls.hpp"
 
+#include <openssl/buffer.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
@@ -13,16 +14,21 @@ namespace {
 
 constexpr std::size_t record_bytes = 16 * 1024;  // the most a TLS record carries
 
+// Null when there is no memory.
+bio_st* make_buffer() {
+  bio_st* const made = BIO_new(BIO_s_mem());
+  // An empty memory BIO means "more later", not the end.
+  if (made != nullptr) BIO_set_mem_eof_return(made, -1);
+  return made;
+}
+
 }  // namespace
 
 Tls::Tls(std::shared_ptr<const TlsContext> context)
     : context_(std::move(context)), ssl_(SSL_new(context_->context_)) {
-  in_ = BIO_new(BIO_s_mem());
-  out_ = BIO_new(BIO_s_mem());
+  in_ = make_buffer();
+  out_ = make_buffer();
   if (ssl_ == nullptr || in_ == nullptr || out_ == nullptr) std::abort();  // out of memory
-  // An empty memory BIO means "more later", not the end.
-  BIO_set_mem_eof_return(in_, -1);
-  BIO_set_mem_eof_return(out_, -1);
   SSL_set_bio(ssl_, in_, out_);
   SSL_set_accept_state(ssl_);
 }
@@ -80,6 +86,20 @@ bool Tls::write(Output& plain) {
     collect();
   }
   return !failed_;
+}
+
+std::size_t Tls::input_capacity() const {
+  BUF_MEM* memory = nullptr;
+  BIO_get_mem_ptr(in_, &memory);
+  return memory->max;
+}
+
+void Tls::trim() {
+  if (failed_ || BIO_pending(in_) != 0 || input_capacity() <= record_bytes) return;
+  bio_st* const fresh = make_buffer();
+  if (fresh == nullptr) return;
+  SSL_set0_rbio(ssl_, fresh);  // frees the one before
+  in_ = fresh;
 }
 
 void Tls::close() {

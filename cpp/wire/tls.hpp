@@ -51,6 +51,10 @@ class Tls {
   // Bytes for the socket: handshake, records, alerts. The owner consumes them.
   [[nodiscard]] Output& cipher() { return cipher_; }
   [[nodiscard]] bool ready() const { return ready_; }
+  // Memory kept for what the socket delivers next.
+  [[nodiscard]] std::size_t input_capacity() const;
+  // Frees what is kept, where there is much of it: `feed` keeps room for the most it was ever given.
+  void trim();
   // Sends close_notify.
   void close();
 

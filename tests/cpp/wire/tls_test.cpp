@@ -137,6 +137,26 @@ TEST_CASE("nothing is taken for sending before the handshake is done") {
   CHECK(server.cipher().empty());
 }
 
+TEST_CASE("room for much that came at once is given back, even inside a record") {
+  const Identity identity = make_identity("a");
+  Tls server(context(identity));
+  TlsClient client("h2");
+  REQUIRE(talk(client, server).has_value());
+  const std::string much(200'000, 'x');
+  for (int turn = 0; turn < 2; ++turn) {
+    client.send(much);
+    const std::string up = client.turn({});
+    const std::size_t cut = up.size() - 1000;
+    Buffer plain;
+    REQUIRE(server.feed(as_bytes(up).first(cut), plain));
+    CHECK(server.input_capacity() >= cut);
+    server.trim();
+    CHECK(server.input_capacity() < 1000);
+    REQUIRE(server.feed(as_bytes(up).subspan(cut), plain));
+    CHECK(text(plain) == much);
+  }
+}
+
 TEST_CASE("a client without h2 is turned away") {
   const Identity identity = make_identity("server");
   const auto shared = context(identity);
