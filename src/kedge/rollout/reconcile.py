@@ -33,6 +33,7 @@ def restore(desk: Desk, process: int) -> tuple[str, ...]:
     unclean = desk.ledger.unclean()
     stood = [change for standing in desk.ledger.standing.read() for change in _stood(desk, standing)]
     _begin_epochs(desk, unclean=unclean)
+    _doubt(desk, unclean=unclean)
     adopted = [change for _, model in sorted(desk.books.models.items()) for change in _load(desk, model, refused)]
     if refused and not any(model.live in desk.residents.handles for model in desk.books.models.values()):
         raise refused[0]
@@ -76,9 +77,17 @@ def _stood(desk: Desk, standing: Standing) -> list[Change]:
             continue
         words = f"{standing.words} (in force when the server ended, recorded now)"
         gone = moves.condemned(desk, bundles[old], Event.FAULT, words, by=by)
+        steps += gone
+        if not states.targets(bundles[new].state, Event.RESTORED):  # it was being prepared for a trial again
+            reason = "the bundle it was to be compared with was rolled back"
+            aside = desk.moved(bundles[new], states.Command.ABORT, State.ABORTED, reason)
+            steps += (Step("rollout.aborted", aside, bundles[new].state, reason, by),)
+            bundles[new] = aside
+            if model.under_way is not None and model.under_way.bundle == new:
+                model = replace(model, rollout=replace(model.under_way, ended=True, held=None, decision=words))
         reason = f"{bundles[old]} was rolled back"
         back = desk.moved(bundles[new], Event.RESTORED, State.LIVE, reason)
-        steps += (*gone, Step("bundle.restored", back, bundles[new].state, reason, by))
+        steps += (Step("bundle.restored", back, bundles[new].state, reason, by),)
         bundles |= {old: gone[-1].bundle, new: back}
         model = replace(model, live=new, last_good="", since=desk.clock())
     model = replace(model, epoch=standing.epoch)
@@ -96,6 +105,17 @@ def _begin_epochs(desk: Desk, *, unclean: bool) -> None:
     for model in tuple(desk.books.models.values()):
         step = 2 if unclean else int(model.under_way is not None)
         desk.books = desk.books.having(replace(model, epoch=model.epoch + step), ())
+
+
+def _doubt(desk: Desk, *, unclean: bool) -> None:
+    """A last good bundle that was on trial again when the server died, or failed it, is not gone back to."""
+    for model in tuple(desk.books.models.values()):
+        item = desk.books.bundles.get(model.last_good)
+        if item is None:
+            continue
+        crashed = unclean and states.targets(item.state, Event.CRASHED) == (State.QUARANTINED,)
+        if crashed or item.state is State.QUARANTINED:
+            desk.books = desk.books.having(replace(model, last_good=""), ())
 
 
 def _load(desk: Desk, model: Model, refused: list[BundleRefusedError]) -> list[Change]:

@@ -144,12 +144,20 @@ def _apply(
     if candidate is not None:
         gone.append(candidate)
         steps += moves.condemned(desk, candidate, cause, words, by=by, verdict=verdict, details=details)
+        if candidate.id == model.last_good:  # it was on trial again: nothing goes back to it any more
+            model = replace(model, last_good="")
     if target:
         old, new = desk.books.bundles[model.live], desk.books.bundles[target]
         gone.append(old)
         steps += moves.condemned(
             desk, old, cause, words, by=by, verdict=verdict, details=details if candidate is None else None
         )
+        if rollout is not None and candidate is None:
+            waiting = desk.books.bundles[rollout.bundle]
+            reason = "the bundle it was to be compared with was rolled back"
+            aside = desk.moved(waiting, Command.ABORT, State.ABORTED, reason)
+            steps += (Step("rollout.aborted", aside, waiting.state, reason, by),)
+            new = aside if aside.id == target else new
         reason = f"{old} was rolled back"
         steps += (Step("bundle.restored", desk.moved(new, Event.RESTORED, State.LIVE, reason), new.state, reason, by),)
         model = replace(model, live=target, last_good="", since=desk.clock())
@@ -158,13 +166,6 @@ def _apply(
             model = replace(model, rollout=replace(newest, decision=words if newest.bundle == old.id else reason))
     if rollout is not None:
         model = replace(model, rollout=moves.ended(desk, replace(rollout, share=0.0, decision=words)))
-        if candidate is None:
-            waiting, reason = (
-                desk.books.bundles[rollout.bundle],
-                "the bundle it was to be compared with was rolled back",
-            )
-            aside = desk.moved(waiting, Command.ABORT, State.ABORTED, reason)
-            steps += (Step("rollout.aborted", aside, waiting.state, reason, by),)
     answer = desk.roll_back(Change(model, steps, request))
     desk.gatherings.pop(model.name, None)
     for item in gone:
