@@ -9,7 +9,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from kedge.alerts.model import Cause, Finding, Origin, Severity, fingerprint
-from kedge.errors import KedgeError
+from kedge.bundle.manifest import Owners
+from kedge.errors import BundleError, KedgeError
 from kedge.monitor import verdict as v
 
 if TYPE_CHECKING:
@@ -41,7 +42,14 @@ PAGES: Final = {
     "quarantined": (Cause.ROLLBACK, Severity.CRITICAL),
     "held": (Cause.CANARY, Severity.WARNING),
 }
-"""What a notice of the rollout manager becomes; any other ends these."""
+"""What a notice of the rollout manager becomes."""
+ENDED: Final = {
+    "rolled back": (Cause.CANARY,),
+    "quarantined": (Cause.CANARY,),
+    "went on": (Cause.CANARY,),
+    "cleared": (Cause.ROLLBACK, Cause.CANARY),
+}
+"""What it ends: a rollout that waits for nobody any more must not remind people, and may have to page them again."""
 SUBJECT: Final = "rollout"
 AUDIT_LOG: Final = "audit log"
 COMPLAINT: Final = "verdicts do not become alerts for now; evaluation goes on"
@@ -186,14 +194,20 @@ def _try(notice: Notice, view: View, alerts: Alerts, *, said: str = "") -> str:
 
 def _pass_on(notice: Notice, view: View, alerts: Alerts) -> None:
     item = notice.bundle
-    found = PAGES.get(notice.kind)
-    if found is None:
-        for cause, _ in PAGES.values():
-            alerts.resolve(fingerprint(item.model, item.id, cause, SUBJECT))
-        return
-    cause, severity = found
-    origin = Origin(item.model, item.version, item.id, view.bundle(item.id).manifest.owners)
-    alerts.fire(origin, Finding(cause, SUBJECT, severity, f"{item} {notice.kind}: {notice.words}", notice.words))
+    if notice.kind in PAGES:
+        cause, severity = PAGES[notice.kind]
+        origin = Origin(item.model, item.version, item.id, _owners(view, item.id))
+        alerts.fire(origin, Finding(cause, SUBJECT, severity, f"{item} {notice.kind}: {notice.words}", notice.words))
+    for ended in ENDED.get(notice.kind, ()):
+        alerts.resolve(fingerprint(item.model, item.id, ended, SUBJECT))
+
+
+def _owners(view: View, identity: str) -> Owners:
+    """Of a bundle; nobody in particular where it is deleted or damaged, which is no reason to page nobody at all."""
+    try:
+        return view.bundle(identity).manifest.owners
+    except BundleError:
+        return Owners()
 
 
 def tell_of_log(view: View, alerts: Alerts, fault: str) -> None:

@@ -11,6 +11,7 @@ from kedge.rollout.change import Change, Step
 from kedge.rollout.frozen import freeze
 from kedge.rollout.gathering import Gathering
 from kedge.rollout.live import Tops
+from kedge.rollout.notice import Notice
 from kedge.rollout.states import Command, Event, IllegalCommandError, State
 
 if TYPE_CHECKING:
@@ -63,7 +64,14 @@ def enter(
     )
     answer = desk.apply(Change(replace(model, rollout=rollout), (step,), request))
     _begin(desk, model.name, rollout, answer.epoch)
+    _went_on(desk, candidate, cause, words)
     return answer
+
+
+def _went_on(desk: Desk, candidate: BundleState, cause: Cause, words: str) -> None:
+    """Whatever held a rollout before does not any more; one that only begins was not held."""
+    if cause is not Event.STARTED:
+        desk.tell(Notice("went on", desk.books.bundles[candidate.id], words))
 
 
 def _go_live(
@@ -95,6 +103,7 @@ def _go_live(
     after = replace(model, live=candidate.id, last_good=last_good, since=desk.clock(), rollout=over)
     answer = desk.apply(Change(after, tuple(steps), request))
     desk.gatherings.pop(model.name, None)
+    _went_on(desk, candidate, cause, words)
     return answer
 
 
@@ -130,6 +139,7 @@ def resume(
     answer = desk.apply(Change(replace(model, rollout=again), (step,), request))
     if answer.epoch != epoch:
         _begin(desk, model.name, again, answer.epoch)
+    _went_on(desk, candidate, Command.RESUME, words)
     return answer
 
 
@@ -143,6 +153,7 @@ def abort(
     over = ended(desk, replace(rollout, share=0.0, decision=words))
     answer = desk.apply(Change(replace(model, rollout=over), (step,), request))
     desk.gatherings.pop(model.name, None)
+    _went_on(desk, candidate, cause, words)
     return answer
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from kedge.rollout.values import BundleState
 
-Kind = Literal["rolled back", "held", "quarantined", "cleared"]
+Kind = Literal["rolled back", "held", "quarantined", "cleared", "went on"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Notice:
     Attributes:
         kind: ``rolled back``: out of traffic, by itself or by a person. ``held``: a rollout waits for a person.
             ``quarantined``: found at a start, after an unclean end. ``cleared``: a person let it be deployed again.
+            ``went on``: a rollout is in another stage or over; whatever held it does not any more.
         bundle: which.
         words: why.
     """

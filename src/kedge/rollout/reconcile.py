@@ -189,3 +189,4 @@ def _warm(desk: Desk, model: Model, rollout: Rollout) -> None:
         aside = desk.moved(item, states.Command.ABORT, State.ABORTED, words)
         over = moves.ended(desk, replace(rollout, decision=words))
         desk.found(Change(replace(model, rollout=over), (Step("rollout.aborted", aside, item.state, words),)))
+        desk.tell(Notice("went on", aside, words))

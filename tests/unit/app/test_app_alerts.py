@@ -19,6 +19,7 @@ from kedge.alerts.service import Alerts
 from kedge.alerts.settings import parse
 from kedge.app_alerts import WAITING, RolloutAlerts, finding, tell_of_log
 from kedge.bundle.manifest import Owners
+from kedge.bundle.store import BundleNotFoundError
 from kedge.monitor import verdict as v
 from kedge.rollout.notice import Notice
 from kedge.rollout.states import State
@@ -142,6 +143,39 @@ def test_a_rollout_that_waits_for_a_person_warns(pages: tuple[RolloutAlerts, Ale
     notices.stop()
     (alert,) = alerts.active()
     assert (alert.cause, alert.severity) == (Cause.CANARY, Severity.WARNING)
+
+
+def test_a_rollout_held_twice_pages_twice_and_is_quiet_once_it_went_on(pages: tuple[RolloutAlerts, Alerts]) -> None:
+    notices, alerts = pages
+    bundle = BundleState("ab" * 32, "flights", "3.0.0", State.CANARY, 1.0, "")
+
+    def told(notice: Notice, under_way: list[Cause]) -> float:
+        notices.tell(notice)
+        eventually(lambda: [alert.cause for alert in alerts.active()] == under_way)
+        return max((alert.started for alert in alerts.active()), default=0.0)
+
+    first = told(Notice("held", bundle, "step 1 waits for a yes"), [Cause.CANARY])
+    told(Notice("went on", bundle, "to step 2, by ann"), [])
+    assert told(Notice("held", bundle, "step 2 waits for a yes"), [Cause.CANARY]) > first, "a page of its own"
+    told(Notice("rolled back", bundle, "invalid outputs"), [Cause.ROLLBACK])
+    told(Notice("went on", bundle, "nothing of a rollback"), [Cause.ROLLBACK])
+
+
+def test_a_bundle_that_is_deleted_before_its_page_holds_up_no_other(tmp_path: Path) -> None:
+    """On a full disk a page waits, and what was rolled back is deleted to make room."""
+
+    def gone(identity: str) -> None:
+        raise BundleNotFoundError(f"no bundle '{identity}' in the store")
+
+    view: Any = SimpleNamespace(bundle=gone)
+    alerts = Alerts(parse({}, "alerts"), tmp_path / "alerts.db", {})
+    notices = RolloutAlerts()
+    for name in ("ab", "cd"):
+        notices.tell(Notice("rolled back", BundleState(name * 32, "flights", "3", State.QUARANTINED, 1.0, ""), "harm"))
+    notices.start(view, alerts)
+    eventually(lambda: len(alerts.active()) == 2)
+    notices.stop()
+    alerts.stop()
 
 
 def test_an_audit_log_that_cannot_be_written_pages_who_answers_for_it_until_it_can(tmp_path: Path) -> None:

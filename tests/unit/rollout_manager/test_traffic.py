@@ -199,6 +199,10 @@ def test_a_step_that_asks_for_a_person_tells_one_and_waits(house: House) -> None
     assert "waiting for a person to say 'promote'" in house.notices[0].words
     house.rollouts.promote("flights", by=ANN)
     assert state_of(house, "2.0.0") is State.BAKING
+    house.rollouts.pause("flights", by=ANN)
+    house.rollouts.resume("flights", by=ANN)
+    house.rollouts.abort("flights", by=ANN)
+    assert [notice.kind for notice in house.notices] == ["held", "went on", "went on", "went on"]
 
 
 def test_a_deadline_pauses_and_says_what_was_found(house: House) -> None:
