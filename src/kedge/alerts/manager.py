@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from kedge.alerts.routing import Router
 
 ACTIVE_LIMIT: Final = 10_000
-"""Alerts under way at once. Against: a bundle of thousands of features that all break, again with every version."""
+"""Alerts of evaluators under way at once. Against: a bundle of thousands of features that all break, again with every
+version. Events, of which a bundle has two or three, are taken all the same: nobody looks for them again."""
 EVENT: Final = "event"
 """Source of what is not looked for again and again, such as a rollback: over when somebody says so."""
 
@@ -195,7 +196,7 @@ class AlertManager:
         summary = printable(finding.summary or f"{finding.subject}: {finding.cause.value}", SUMMARY_CHARS)
         description = printable(finding.description, DESCRIPTION_CHARS, lines=True)
         if entry is None:
-            if len(self._active) + change.begun >= ACTIVE_LIMIT:
+            if source != EVENT and len(self._active) + change.begun >= ACTIVE_LIMIT:
                 log.error("too many alerts are under way; more are not taken", extra={"data": {"limit": ACTIVE_LIMIT}})
                 return key
             change.begun += 1

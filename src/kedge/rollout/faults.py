@@ -39,21 +39,23 @@ class Faults:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._seen: dict[tuple[int, int], int] = {}
-        self._trouble = ""
+        self._trouble: dict[str, str] = {}
 
     def look(self) -> None:
-        """Roll back every bundle that is guilty, where a stable one is warm. What goes wrong is logged once."""
-        try:
-            for name, model in sorted(self._desk.books.models.items()):
+        """Roll back every bundle that is guilty, where a stable one is warm. What goes wrong is logged once, and keeps
+        no other model from being looked at.
+        """
+        for name, model in sorted(self._desk.books.models.items()):
+            try:
                 pair = self._pair(model)
                 if pair is not None and (guilty := self._guilty(*pair)) >= ROWS:
                     self._condemn(name, pair[1], guilty)
-        except Exception as error:
-            if self._trouble != repr(error):  # ten times a second would fill the log
-                log.exception("hard faults are not acted on")
-            self._trouble = repr(error)
-        else:
-            self._trouble = ""
+            except Exception as error:
+                if self._trouble.get(name) != repr(error):  # ten times a second would fill the log
+                    log.exception("hard faults are not acted on", extra={"data": {"model": name}})
+                self._trouble[name] = repr(error)
+            else:
+                self._trouble.pop(name, None)
 
     def _condemn(self, name: str, stable: str, guilty: int) -> None:
         rollback.automatic(

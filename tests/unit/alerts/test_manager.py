@@ -295,6 +295,8 @@ def test_alerts_under_way_are_bounded(
     for _ in range(2):
         alerts.observe(origin, "drift", [finding(f"feature {n}") for n in range(9)])
     assert len(alerts.active()) == 5
+    key = alerts.fire(origin, finding("rollout", Severity.CRITICAL, Cause.ROLLBACK))
+    assert alerts.active()[0].key == key, "a rollback pages, whatever drifts"
 
 
 def test_several_threads_make_one_alert(database: Database, clock: Clock, origin: Origin, finding: Make) -> None:

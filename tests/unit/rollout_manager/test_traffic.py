@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from kedge_testing import flights
 from kedge_testing.house import ANN, POISON, QUICK, House, native, portable
 from kedge_testing.serving import eventually
 
+from kedge.bundle.store import Store
 from kedge.client import Client
 from kedge.plane import limits
 from kedge.plane.contract import Arm
@@ -22,8 +24,10 @@ from kedge.rollout.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from kedge.bundle.contents import Bundle
+    from kedge.plane.contract import Handle
     from kedge.rollout.reading import Baseline, Reading
 
     Ask = Callable[..., list[str]]
@@ -154,6 +158,28 @@ def test_a_live_bundle_goes_back_too_where_the_last_good_one_does_better(house: 
     ask(5, distance=POISON)
     eventually(lambda: (house.rollouts.watch(), state_of(house, "brittle") is State.QUARANTINED)[1])
     assert set(ask(5, distance=POISON)) == {"1.0.0"}
+
+
+def test_a_model_whose_faults_cannot_be_looked_at_protects_no_other(
+    house: House, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(tmp_path / "early")
+    for version in ("1", "2"):
+        archive = flights.bundle(tmp_path / version, "early", version)
+        house.archives = {**house.archives, f"early {version}": store.add(archive).directory}
+    house.live("early 1", "early 2", "1.0.0", "brittle")
+    early = house.rollouts._desk.residents.handles[house.bundles["early 2"]]
+    suspects = house.plane.suspects
+
+    def broken(handle: Handle) -> object:
+        if handle == early:
+            raise ZeroDivisionError("in a judge")
+        return suspects(handle)
+
+    monkeypatch.setattr(house.plane, "suspects", broken)
+    ask(5, distance=POISON)
+    eventually(lambda: (house.rollouts.watch(), state_of(house, "brittle") is State.QUARANTINED)[1], 5.0)
+    assert [record.message for record in caplog.records].count("hard faults are not acted on") == 1, "said once"
 
 
 def test_rows_that_no_bundle_can_take_condemn_none(house: House, ask: Ask) -> None:
