@@ -67,6 +67,7 @@ class Evaluation:
         self._trouble: dict[int, str] = {}
         self._undone: dict[int, str] = {}
         self._lines: dict[int, float] = {}
+        self._ahead: dict[tuple[int, float], float] = {}
 
     def snapshot(self) -> Mapping[CellKey, Cell]:
         """What `tick` looks at, taken without the lock; empty where no rollout has traffic."""
@@ -152,12 +153,12 @@ class Evaluation:
         progress = Progress(
             item.state,
             rollout.step,
-            rollout.started,
-            rollout.step_started,
+            self._steady(rollout.number, rollout.started, now),
+            self._steady(rollout.number, rollout.step_started, now),
             steps,
             shadow,
             accepted=rollout.accepted,
-            resumed=rollout.resumed,
+            resumed=None if rollout.resumed is None else self._steady(rollout.number, rollout.resumed, now),
         )
         decision = decide(rollout.plan, progress, readings, now)
         rollout = replace(rollout, readings=decision.readings)
@@ -176,6 +177,14 @@ class Evaluation:
                     extra={"data": {"model": model.name, "decision": decision.reason, "reason": str(error)}},
                 )
             self._undone[rollout.number] = str(error)
+
+    def _steady(self, number: int, moment: float, now: float) -> float:
+        """A moment of a rollout, as the wall clock would have had it if it had not been set since the first look.
+
+        A clock that jumps ahead must not end a trial early, and one that is set back must not keep it waiting.
+        """
+        ahead = now - self._monotonic()
+        return moment + ahead - self._ahead.setdefault((number, moment), ahead)
 
     def _refreeze(self, name: str, number: int, taken: Mapping[CellKey, Cell]) -> None:
         """Where slow runs cannot be told of most of the canary's units, see whether the control has run enough by now.

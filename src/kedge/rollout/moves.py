@@ -128,6 +128,8 @@ def resume(
         held=None,
         paused_by=None,
         withdrawn=False,
+        # Without traffic, as after a restart, time was no time on trial.
+        step_started=desk.clock() if rollout.withdrawn else rollout.step_started,
         resumed=desk.clock(),
         accepted=rollout.accepted | firing(rollout),
         decision=words,

@@ -31,6 +31,7 @@ def restore(desk: Desk, process: int) -> tuple[str, ...]:
     """See `Rollouts.restore`. Where nothing can be recorded, what is live serves all the same."""
     refused: list[BundleRefusedError] = []
     unclean = desk.ledger.unclean()
+    aside = [item for _, item in sorted(desk.books.bundles.items()) if item.state is State.QUARANTINED]
     stood = [change for standing in desk.ledger.standing.read() for change in _stood(desk, standing)]
     _begin_epochs(desk, unclean=unclean)
     _doubt(desk, unclean=unclean)
@@ -59,6 +60,8 @@ def restore(desk: Desk, process: int) -> tuple[str, ...]:
     for _, model in sorted(desk.books.models.items()):
         if model.under_way is not None:
             _warm(desk, model, model.under_way)
+    for item in aside:  # its page may have found no room on the disk; where somebody was paged, nobody is again
+        desk.tell(Notice("quarantined", item, item.reason))
     return tuple(map(str, refused))
 
 

@@ -95,6 +95,7 @@ class House:
     directory: Path
     archives: dict[str, Path]  # opened bundles by version, in directories named by their ids
     now: float = 1_000_000.0
+    skew: float = 0.0  # what the wall clock was set by, seconds
     notices: list[Notice] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
     retain: int = 3
@@ -111,7 +112,7 @@ class House:
                 ledger=open_ledger(self.directory),
                 store=self.store,
                 plane=self.plane,
-                clock=lambda: self.now,
+                clock=lambda: self.now + self.skew,
                 monotonic=lambda: self.now,
                 tell=self.notices.append,
                 forgotten=self.forgotten.append,
@@ -174,4 +175,4 @@ class House:
     def copy(self, to: Path) -> House:
         """The state directory as it is now, elsewhere."""
         shutil.copytree(self.directory, to)
-        return House(to, self.archives, self.now, bundles=dict(self.bundles))
+        return House(to, self.archives, self.now, self.skew, bundles=dict(self.bundles))

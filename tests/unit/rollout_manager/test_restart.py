@@ -146,6 +146,36 @@ def test_evidence_outlives_a_clean_restart(house: House) -> None:
     assert state.rollout.units == (77, 0)
 
 
+def test_the_time_a_server_was_down_is_no_time_on_trial(house: House) -> None:
+    house.live("1.0.0")
+    house.deploy("2.0.0", plan=QUICK)
+    house.now += 5
+    house.close()
+    house.open()
+    house.now += 3600
+    house.rollouts.resume("flights", by=ANN)
+    house.now += 9
+    house.rollouts.tick()
+    assert house.rollouts.bundles()[house.bundles["2.0.0"]].state is State.CANARY
+    house.now += 2
+    house.rollouts.tick()
+    assert house.rollouts.bundles()[house.bundles["2.0.0"]].state is State.BAKING
+
+
+@pytest.mark.parametrize("end", ["close", "crash"])
+def test_a_page_that_could_not_be_written_is_told_again_by_the_next_start(house: House, end: str) -> None:
+    """On a full disk the record of a rollback may find room, and its page none before the server ends."""
+    house.live("1.0.0")
+    house.deploy("2.0.0")
+    house.rollouts.rollback("flights", by=ANN, reason="it is late")
+    house.notices.clear()
+    getattr(house, end)()
+    house.open()
+    ((kind, bundle, words),) = [(one.kind, str(one.bundle), one.words) for one in house.notices]
+    assert (kind, bundle) == ("quarantined", "flights 2.0.0")
+    assert words == "rolled back by ann: it is late"
+
+
 PAGE = 4096
 
 

@@ -245,6 +245,20 @@ def test_a_deadline_pauses_and_says_what_was_found(house: House) -> None:
     assert state_of(house, "2.0.0") is State.CANARY, "deadlines count from there"
 
 
+@pytest.mark.parametrize("jump", [86400.0, -86400.0], ids=["forward", "back"])
+def test_a_clock_that_is_set_neither_ends_a_trial_nor_lengthens_it(house: House, jump: float) -> None:
+    house.live("1.0.0")
+    house.deploy("2.0.0", plan=QUICK | {"deadline": "1h"})
+    house.rollouts.tick()
+    house.skew += jump
+    house.now += 9
+    house.rollouts.tick()
+    assert state_of(house, "2.0.0") is State.CANARY
+    house.now += 2
+    house.rollouts.tick()
+    assert state_of(house, "2.0.0") is State.BAKING
+
+
 def test_an_evaluator_that_stops_holds_the_canary_and_tells_somebody(house: House) -> None:
     house.live("1.0.0")
     house.deploy("2.0.0", plan=QUICK)
