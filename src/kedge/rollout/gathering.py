@@ -75,6 +75,11 @@ class _Stretch:
     judged: tuple[Judged, ...] | None = None
     covered: tuple[int, int] | None = None
 
+    @property
+    def place(self) -> tuple[int, float, tuple[int, ...], int]:
+        """What it shares with stretches that it may be added up with."""
+        return self.index, self.share, self.lines, self.together
+
     def take(self, counted: _Sums) -> None:
         """What it has counted by now; what came since the last look is compared for itself."""
         self.expected_slow += (counted - self.counted).expected_slow()
@@ -140,13 +145,29 @@ class Gathering:
         """
         self._open.append(_Stretch(index, share, epoch, lines, together))
         if len(self._open) > 2:
-            self._over.append(self._open.pop(0))
+            self._close(self._open.pop(0))
+
+    def _close(self, stretch: _Stretch) -> None:
+        """Keep what a stretch counted; with the one before where they are alike, as each second on a full disk."""
+        if stretch.before is None:  # it was over before anybody looked
+            return
+        last = self._over[-1] if self._over else None
+        if last is not None and last.judged is None and last.place == stretch.place:
+            last.counted += stretch.counted
+            last.expected_slow += stretch.expected_slow
+        else:
+            self._over.append(stretch)
 
     def again(self, epoch: int) -> None:
-        """The stretch under way goes on under another epoch."""
+        """The stretch under way goes on under another epoch, after one between that was taken back.
+
+        What was drawn in that one was drawn at another share, and once folded it cannot be told from the last requests
+        before it: neither counts, since a little evidence less does no harm and a wrong share condemns an equal canary.
+        """
         if self._open:
             last = self._open[-1]
-            self.begin(last.index, last.share, epoch, last.lines, last.together)
+            for one in (epoch - 1, epoch):
+                self.begin(last.index, last.share, one, last.lines, last.together)
 
     def look(self, cells: Mapping[CellKey, Cell]) -> None:
         """Take in a snapshot."""

@@ -57,10 +57,39 @@ def test_stretches_of_one_step_are_added_up() -> None:
     gathering.begin(0, 0.05, 7)
     gathering.look(cells((NEW, Arm.CANARY, 7, 5)))
     gathering.again(9)
-    gathering.look(cells((NEW, Arm.CANARY, FOLDED, 6), (NEW, Arm.CANARY, 9, 10)))
+    gathering.look(cells((NEW, Arm.CANARY, FOLDED, 5), (NEW, Arm.CANARY, 9, 10)))
     gathering.begin(0, 0.05, 12)
     gathering.look(cells((NEW, Arm.CANARY, FOLDED, 17), (NEW, Arm.CANARY, 12, 100)))
     assert units(gathering) == [(0, 0.05, 117, 0)]
+
+
+@pytest.mark.parametrize("looked", [True, False], ids=["looked at meanwhile", "not looked at"])
+def test_what_was_drawn_at_a_share_that_was_taken_back_condemns_nobody(*, looked: bool) -> None:
+    """A disk takes half a minute to fail: a quarter of the traffic was drawn for the canary, then 5 % again."""
+    gathering = Gathering(NEW, OLD)
+    gathering.begin(0, 0.05, 7)
+    gathering.look(cells((NEW, Arm.CANARY, 7, 5), (OLD, Arm.CONTROL, 7, 95)))
+    if looked:
+        gathering.look(cells((NEW, Arm.CANARY, 7, 5), (OLD, Arm.CONTROL, 7, 95), (NEW, Arm.CANARY, 8, 700)))
+    gathering.again(9)
+    folded = (NEW, Arm.CANARY, FOLDED, 755), (OLD, Arm.CONTROL, FOLDED, 2345)
+    gathering.look(cells(*folded, (NEW, Arm.CANARY, 9, 10), (OLD, Arm.CONTROL, 9, 190)))
+    assert units(gathering) == [(0, 0.05, 15, 285)]
+    gathering.begin(1, 0.25, 10)
+    after = (NEW, Arm.CANARY, FOLDED, 766), (OLD, Arm.CONTROL, FOLDED, 2536)
+    gathering.look(cells(*after, (NEW, Arm.CANARY, 10, 1), (OLD, Arm.CONTROL, 10, 3)))
+    assert units(gathering) == [(0, 0.05, 16, 286), (1, 0.25, 1, 3)]
+
+
+def test_changes_that_are_taken_back_again_and_again_take_no_room() -> None:
+    """On a full disk what the evidence asks for is tried each second, for as long as it is full."""
+    gathering = Gathering(NEW, OLD)
+    gathering.begin(0, 0.05, 2)
+    for second in range(1000):
+        gathering.look(cells((NEW, Arm.CANARY, FOLDED, 3 * second), (NEW, Arm.CANARY, 2 * second + 2, 3)))
+        gathering.again(2 * second + 4)
+    assert units(gathering) == [(0, 0.05, 3000, 0)]
+    assert len(gathering._over) + len(gathering._open) < 5
 
 
 def test_what_was_kept_over_a_restart_stays() -> None:
