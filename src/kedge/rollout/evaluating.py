@@ -99,10 +99,12 @@ class Evaluation:
         for model, rollout in self._running():
             seen = self._alive.setdefault(rollout.number, now)
             item = self._desk.books.bundles[rollout.bundle]
-            if now - seen < DEAD_SECONDS or item.state is State.PAUSED:
+            if now - seen < DEAD_SECONDS or rollout.withdrawn:
                 continue
             self._alive[rollout.number] = now
             self._desk.tell(Notice("held", item, UNSEEN))
+            if item.state is State.PAUSED:  # with traffic all the same, which no guard sees
+                continue
             try:
                 moves.pause(self._desk, model, rollout, Event.HELD, UNSEEN)
             except KedgeError as error:
@@ -172,6 +174,9 @@ class Evaluation:
             self._act(model, rollout, item, decision)
         except KedgeError as error:
             if self._undone.get(rollout.number) != str(error):
+                if decision.kind == "rollback":
+                    words = f"it is to be rolled back, which cannot be done yet ({error}): {decision.reason}"
+                    desk.tell(Notice("held", item, words))
                 log.error(  # noqa: TRY400 - the reason says it all
                     "what the evidence of a rollout asks for cannot be done; it is tried again every second",
                     extra={"data": {"model": model.name, "decision": decision.reason, "reason": str(error)}},

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from kedge_testing.serving import eventually
 
 from kedge.bundle.store import Store
 from kedge.client import Client
+from kedge.errors import PlaneError
 from kedge.plane import limits
 from kedge.plane.contract import Arm
 from kedge.plane.select import available
@@ -105,7 +107,7 @@ def test_a_canary_that_does_harm_is_rolled_back_with_the_numbers_to_recompute_it
     numbers = next(r["numbers"] for r in decided.details["readings"] if r["guard"] == "invalid")
     proof = recompute(numbers)
     assert proof.log_e is not None
-    assert decided.verdict.e_value == repr(float(np.exp(proof.log_e)))
+    assert decided.verdict.e_value == repr(math.exp(proof.log_e))
     assert "invalid outputs" in decided.rationale
     assert [notice.kind for notice in house.notices] == ["rolled back"]
 
@@ -287,6 +289,50 @@ def test_a_rollout_that_cannot_be_evaluated_is_held_and_others_go_on(
             house.rollouts.watch()
     assert [record.message for record in caplog.records] == ["a rollout cannot be evaluated"], "said once"
     assert state_of(house, "2.0.0") is State.PAUSED
+
+
+def test_a_paused_canary_that_no_guard_sees_is_told_of(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers as many requests as before the pause."""
+    house.live("1.0.0")
+    house.deploy("2.0.0", plan=QUICK)
+    house.rollouts.tick()
+    house.rollouts.pause("flights", by=ANN)
+    monkeypatch.setattr(evaluating, "read", lambda *_, **__: (_ for _ in ()).throw(ZeroDivisionError("in a guard")))
+    for seconds in (1, evaluating.DEAD_SECONDS):
+        assert house.notices == []
+        house.now += seconds
+        house.rollouts.tick()
+        house.rollouts.watch()
+    assert [(n.kind, n.words) for n in house.notices] == [("held", evaluating.UNSEEN)]
+    house.close()
+    house.notices.clear()
+    house.open()
+    house.rollouts.watch()
+    house.now += 2 * evaluating.DEAD_SECONDS
+    house.rollouts.watch()
+    assert [n.words for n in house.notices if n.words == evaluating.UNSEEN] == [], "it has no traffic now"
+
+
+def test_a_rollback_that_cannot_be_done_is_told_of_once(
+    house: House, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.live("1.0.0")
+    house.deploy("brittle", plan=QUICK)
+    ask(80, distance=POISON)
+
+    def refuse(_: object) -> NoReturn:
+        raise PlaneError("a shard does not answer")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(house.plane, "publish", refuse)
+        for _ in range(3):
+            house.rollouts.tick()
+    assert state_of(house, "brittle") is State.CANARY
+    assert [notice.kind for notice in house.notices] == ["held"]
+    assert "cannot be done yet (a shard does not answer): " in house.notices[0].words
+    house.rollouts.tick()
+    assert state_of(house, "brittle") is State.QUARANTINED
+    assert [notice.kind for notice in house.notices] == ["held", "rolled back"]
 
 
 def test_an_evaluator_that_hangs_is_told_of_without_its_lock(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
