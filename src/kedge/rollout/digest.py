@@ -71,7 +71,7 @@ class Digests:
         self._base: dict[Key, Counts] = {}
         self._standing: dict[tuple[str, str], dict[tuple[str, str], str]] = defaultdict(dict)
         self._recorded: dict[tuple[str, str], float] = {}
-        self._retry = -math.inf
+        self._failed = -math.inf
         self._lock = threading.Lock()
 
     def look(self) -> None:
@@ -81,7 +81,8 @@ class Digests:
         """
         now = self._clock()
         with self._lock:
-            if now < self._retry:
+            # abs, here and below: a wall clock that was set back must not keep evidence waiting until it has caught up
+            if abs(now - self._failed) < RETRY_SECONDS:
                 return
             totals = self._evaluator.totals()
             self._base = {key: counts for key, counts in self._base.items() if key in totals}
@@ -90,7 +91,7 @@ class Digests:
                 if now // HOUR > self._start // HOUR:
                     self._digest(now)
             except KedgeError as error:
-                self._retry = now + RETRY_SECONDS
+                self._failed = now
                 log.error(  # noqa: TRY400 - the reason says it all
                     "evidence is late and will be written again", extra={"data": {"reason": str(error)}}
                 )
@@ -175,7 +176,7 @@ class Digests:
         for arm in sorted(standing.keys() | self._standing.keys()):
             known, found = self._standing[arm], standing[arm]
             changed = {what for what in known.keys() | found.keys() if known.get(what) != found.get(what)}
-            if changed and now - self._recorded.get(arm, -math.inf) >= LEAST_SECONDS:
+            if changed and abs(now - self._recorded.get(arm, -math.inf)) >= LEAST_SECONDS:
                 self._change(arm, changed)
                 self._standing[arm], self._recorded[arm] = found, now
 

@@ -263,6 +263,23 @@ def test_a_verdict_that_flutters_is_recorded_as_it_stands_later(server: Server) 
     assert [record.next_state for record in server.records()] == ["CRITICAL", "quiet"]
 
 
+def test_evidence_does_not_wait_until_a_clock_that_was_set_back_has_caught_up(server: Server) -> None:
+    warm, calm = flights.rows(1000, 2, temp=58.0), flights.rows(1000, 1)
+    for table in (calm, warm, warm):
+        server.serve(table)
+    server.now -= 600.0
+    server.serve(calm)
+    assert [record.next_state for record in server.records()] == ["CRITICAL", "quiet"]
+    server.store.root.rename(server.directory / "aside")
+    server.store.root.write_text("a file where the directory should be")
+    for table in (warm, warm):
+        server.serve(table)
+    server.store.root.unlink()
+    server.now -= 600.0
+    server.serve(warm)
+    assert [record.next_state for record in server.records()] == ["CRITICAL", "quiet", "CRITICAL"]
+
+
 def test_what_cannot_be_written_is_written_later(
     server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
