@@ -9,7 +9,7 @@ import pytest
 
 from kedge.kernel.select import select
 from kedge.kernel.snapshot import Counts
-from kedge.monitor.system import System
+from kedge.monitor.system import SECONDS, System
 from kedge.monitor.verdict import Cause, Verdict
 
 if TYPE_CHECKING:
@@ -66,6 +66,14 @@ def test_usual_errors_are_fine_and_a_burst_is_not(traffic: Traffic) -> None:
     found = traffic.system.health["errors"]
     assert (found.verdict, found.cause) == (Verdict.CRITICAL, Cause.SYSTEM)
     assert found.reasons[0].startswith("20 % server errors (200 of 1,000)")
+
+
+def test_a_model_of_few_requests_is_judged_though_the_clock_was_set_back(traffic: Traffic) -> None:
+    traffic.now -= 86400.0
+    for _ in range(10):
+        traffic.second(answers=20, codes={13: 10})
+    traffic.look(SECONDS)
+    assert traffic.verdict("errors") is Verdict.CRITICAL
 
 
 def test_what_clients_do_is_no_error_of_the_server(traffic: Traffic) -> None:
