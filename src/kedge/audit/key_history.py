@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 class KeyHistory:
-    """Which keys sign the checkpoint of which size. A successor's first checkpoint bears its predecessor's too."""
+    """Which keys sign the checkpoint of which size.
+
+    The first checkpoint of a successor bears its predecessor's signature too, and where that one has signed nothing
+    yet, its predecessor's, and so on: nobody becomes the log's key without a signature of the one that was.
+    """
 
     def __init__(self) -> None:
         self._keys: list[Verifier] = []
@@ -53,9 +57,10 @@ class KeyHistory:
         index = keys[-1]
         while len(self._shared) <= index:
             self._shared.append(size)
-        if index and self._shared[index] == size:
-            return self._keys[index - 1], self._keys[index]
-        return (self._keys[index],)
+        first = index
+        while first and self._shared[first] == size:
+            first -= 1
+        return tuple(self._keys[first : index + 1])
 
     def periods(self) -> tuple[KeyPeriod, ...]:
         """Every key, in order."""

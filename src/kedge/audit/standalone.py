@@ -200,10 +200,11 @@ class Pack:
                 raise Wrong(f"{name}: its SHA-256 is not the one in pack.json")
 
     def due(self, size: int) -> list[Key]:
-        """Keys that must have signed a tree of this size; the first tree of a successor bears both."""
-        index = max(i for i, since in enumerate(self.since) if since <= max(size, 1))
-        shared = self.first_use.setdefault(index, size) == size and index > 0
-        return [self.keys[index - 1], self.keys[index]] if shared else [self.keys[index]]
+        """Keys that must have signed a tree of this size: of those new to it each, and the one in force before."""
+        first = last = max(i for i, since in enumerate(self.since) if since <= max(size, 1))
+        while first and self.first_use.setdefault(first, size) == size:
+            first -= 1
+        return self.keys[first : last + 1]
 
     def history(self) -> list[dict[str, Any]]:
         """Every key, and the sizes of the first and last tree it signs."""
@@ -291,12 +292,11 @@ class Pack:
 
     def manifests(self) -> set[str]:
         found = set()
-        for name in self.names:
-            if name.startswith("manifests/"):
-                identity = name[len("manifests/") : -len(".json")]
-                if hashlib.sha256(self.read(name)).hexdigest() != identity:
-                    raise Wrong(f"{name}: its SHA-256 is not the bundle's id")
-                found.add(identity)
+        for name in (name for name in self.names if name.startswith("manifests/")):
+            identity = name[len("manifests/") : -len(".json")]
+            if hashlib.sha256(self.read(name)).hexdigest() != identity or identity not in self.bundles:
+                raise Wrong(f"{name}: its SHA-256 is not the bundle's id, or no record names that bundle")
+            found.add(identity)
         return found
 
     def attestations(self) -> tuple[list[str], list[str]]:

@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kedge.audit import dsse, files, keys, sidecars
+from kedge.audit.checkpoint import Checkpoint
 from kedge.audit.counts import CountStore
 from kedge.audit.errors import AuditError
 from kedge.audit.export import export
+from kedge.audit.frontier import Frontier
+from kedge.audit.merkle import leaf_hash
 from kedge.audit.policy import Policy
 from kedge.audit.reader import Reader
 from kedge.audit.statement import PAYLOAD_TYPE, Attestation, Subject, provenance_payload
@@ -341,3 +344,41 @@ def test_a_pack_whose_files_have_paths_elsewhere_writes_nothing(
     found = judge(pack, program=program)
     assert (found.status, "holds other files than it lists" in found.text) == (1, True), found.text
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_rotations_that_no_key_of_the_log_signed_are_found(
+    pack: Path, judge: Callable[..., Judged], state, make_signer
+) -> None:
+    def forge(content: dict[str, bytes]) -> None:
+        records = content["records.jsonl"].splitlines()
+        keys_known = json.loads(content["keys.json"])
+        last = keys_known[-1]["key"]
+        thieves = [make_signer(last.partition("+")[0], seed) for seed in (1, 2)]
+        frontier = Frontier()
+        for thief in thieves:
+            details = {"key": thief.verifier.vkey, "previous": last}
+            value = {"action": "log.key_rotated", "details": details, "sequence": len(records)}
+            records.append(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+            last = thief.verifier.vkey
+        for one in records:
+            frontier.append(leaf_hash(one))
+        note = Checkpoint(thieves[0].name, len(records), frontier.root()).sign(*thieves)
+        size = len(records)
+        history = [{"key": thief.verifier.vkey, "first": size - 1 + i} for i, thief in enumerate(thieves)]
+        history[0]["last"] = size
+        history[1]["last"] = None
+        content["records.jsonl"] = b"\n".join([*records, b""])
+        content["checkpoints.jsonl"] += json.dumps({"note": note.to_bytes().decode()}).encode() + b"\n"
+        content["keys.json"] = json.dumps(keys_known + history).encode()
+
+    newest = files.known_keys(state.directory)[-1]
+    result = judge(rebuilt(pack, forge), "--key", newest.vkey)
+    assert result.status == 1, result.text
+    assert result.text.startswith("FAILED: checkpoint 9: not signed by "), result.text
+
+
+def test_a_manifest_of_a_bundle_that_no_record_names_is_found(pack: Path, judge: Callable[..., Judged]) -> None:
+    other = hashlib.sha256(b"{}").hexdigest()
+    result = judge(rebuilt(pack, lambda content: content.update({f"manifests/{other}.json": b"{}"})))
+    assert result.status == 1, result.text
+    assert "no record names that bundle" in result.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from kedge.audit.findings import Kind
 from kedge.audit.frontier import Frontier
 from kedge.audit.merkle import leaf_hash
 from kedge.audit.reader import Reader
+from kedge.audit.record import KEY_ROTATED, SYSTEM, Draft
 from kedge.audit.verify import verify
 
 if TYPE_CHECKING:
@@ -291,3 +293,37 @@ def test_an_intruders_rotation_does_not_make_his_key_the_logs(state, log, tamper
     kind, message = found(state)[0]
     assert kind is Kind.CHECKPOINT_FORGED
     assert log.signer.verifier.key_id.hex() in message
+
+
+def test_two_rotations_before_one_checkpoint_do_not_make_an_intruders_keys_the_logs(
+    state, log, tamper: Tamper, make_signer
+) -> None:
+    thieves = [make_signer(log.signer.name, seed) for seed in (9, 10)]
+    value = json.loads(record(state, 9))
+    frontier = Frontier()
+    for sequence in range(10):
+        frontier.append(leaf_hash(record(state, sequence)))
+    statements = []
+    for sequence, previous, key in ((10, log.signer, thieves[0]), (11, *thieves)):
+        details = {"key": key.verifier.vkey, "previous": previous.verifier.vkey}
+        value |= {"action": "log.key_rotated", "details": details, "sequence": sequence}
+        data = json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+        frontier.append(leaf_hash(data))
+        statements.append((schema.ADD_RECORD, (sequence, data)))
+    note = Checkpoint(log.signer.name, 12, frontier.root()).sign(*thieves)
+    tamper(*statements, (schema.ADD_CHECKPOINT, (12, note.to_bytes(), frontier.hashes)))
+    (finding,) = found(state)
+    assert finding[0] is Kind.CHECKPOINT_FORGED
+    assert f"not signed by '{log.signer.name}' ({log.signer.verifier.key_id.hex()})" in finding[1]
+
+
+def test_two_rotations_before_one_checkpoint_hold_with_all_three_signatures(state, log, make_signer) -> None:
+    successors = [make_signer(log.signer.name, seed) for seed in (9, 10)]
+    with log.transaction() as work:
+        work.signers = (log.signer, *successors)
+        for previous, key in pairwise(work.signers):
+            details = {"key": key.verifier.vkey, "previous": previous.verifier.vkey}
+            work.append(Draft(action=KEY_ROTATED, actor=SYSTEM, details=details))
+    report = state.verify()
+    assert report.ok, report.findings
+    assert [(one.first, one.last) for one in report.keys] == [(1, 12), (11, 12), (12, None)]
