@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +13,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from kedge.admin.access import METHODS, Access, Caller, DeniedError
+from kedge.admin.patience import impatient
 from kedge.errors import Code, KedgeError, RequestError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _STATUS: Final = {status.value[0]: status for status in grpc.StatusCode}
+REQUEST_SECONDS: Final = 10.0
+"""From the headers of a call to its request: meanwhile it holds a thread of the admin port."""
 CERTIFICATE_NAMES: Final = ("x509_subject_alternative_name", "x509_common_name")
 
 
@@ -95,13 +98,17 @@ class Places:
 
 
 def service(name: str, methods: Mapping[str, Method], access: Access, refusals: Refusals) -> grpc.GenericRpcHandler:
-    """The handlers of a service; each of its methods must have a line in `kedge.admin.access.METHODS`."""
+    """The handlers of a service; each of its methods must have a line in `kedge.admin.access.METHODS`.
+
+    For gRPC every method takes a stream of requests, which on the wire is the same: it waits for a single request
+    without end, on a thread, before it asks anybody whether the caller may come in.
+    """
     handlers = {}
     for key, method in methods.items():
         path = f"{name}/{key}"
         if path not in METHODS:
             raise KeyError(f"{path} has no role in kedge.admin.access")
-        make, wrap = _KINDS[method.collects, method.streams]
+        make, wrap = _KINDS[method.streams]
         handlers[key] = make(
             wrap(_Admitted(path, method, access, refusals)),
             request_deserializer=None,  # parsed behind the door
@@ -120,7 +127,7 @@ class _Admitted:
         self._access = access
         self._refusals = refusals
 
-    def enter(self, request: Any, context: grpc.ServicerContext) -> Any:
+    def enter(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:
         """Ask `Access`, then the method."""
         authorization = [str(value) for key, value in context.invocation_metadata() if key == "authorization"]
         known = context.auth_context()
@@ -130,8 +137,17 @@ class _Admitted:
         except DeniedError as error:
             self._refusals.note(self._path, error)
             raise
-        parsed = map(self._parsed, request) if self._method.collects else self._parsed(request)
-        return self._method.answer(parsed, Call(caller, context.is_active, context.cancel))
+        parsed = map(self._parsed, requests)
+        request = parsed if self._method.collects else self._one(parsed, context)
+        return self._method.answer(request, Call(caller, context.is_active, context.cancel))
+
+    def _one(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+        """The request, which must not be long in coming."""
+        with closing(impatient(requests, REQUEST_SECONDS, context.cancel)) as coming:
+            for request in coming:
+                return request
+        name = self._method.request.DESCRIPTOR.full_name
+        raise RequestError(Code.INVALID_ARGUMENT, f"the request is missing: send one {name}")
 
     def _parsed(self, data: bytes) -> Any:
         try:
@@ -151,9 +167,9 @@ class _Admitted:
 
 
 def _once(admitted: _Admitted) -> Any:
-    def answer(request: Any, context: grpc.ServicerContext) -> Any:
+    def answer(requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:
         try:
-            return admitted.enter(request, context)
+            return admitted.enter(requests, context)
         except Exception as error:  # noqa: BLE001 - whatever it is becomes a status
             admitted.fail(error, context)
 
@@ -161,9 +177,9 @@ def _once(admitted: _Admitted) -> Any:
 
 
 def _stream(admitted: _Admitted) -> Any:
-    def answer(request: Any, context: grpc.ServicerContext) -> Any:
+    def answer(requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:
         try:
-            yield from admitted.enter(request, context)
+            yield from admitted.enter(requests, context)
         except Exception as error:  # noqa: BLE001 - whatever it is becomes a status
             admitted.fail(error, context)
 
@@ -171,7 +187,6 @@ def _stream(admitted: _Admitted) -> Any:
 
 
 _KINDS: Final = {
-    (False, False): (grpc.unary_unary_rpc_method_handler, _once),
-    (False, True): (grpc.unary_stream_rpc_method_handler, _stream),
-    (True, False): (grpc.stream_unary_rpc_method_handler, _once),
+    False: (grpc.stream_unary_rpc_method_handler, _once),
+    True: (grpc.stream_stream_rpc_method_handler, _stream),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from kedge_testing import admins
 
 from kedge.admin import handlers, refusals, tokens
 from kedge.admin.access import METHODS, Access, DeniedError, local_actor
-from kedge.admin.service import AdminServer
+from kedge.admin.service import STREAMS, THREADS, AdminServer
 from kedge.client import AdminClient, Credentials
 from kedge.client.calls import UnreachableError
 from kedge.config import Address
@@ -316,3 +317,45 @@ def test_strangers_learn_nothing_about_their_bytes(secured: Secured) -> None:
             with pytest.raises(grpc.RpcError) as refused:
                 _send(channel, path, b"\xff" * 64)
             assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_strangers_who_say_nothing_hold_no_thread(secured: Secured) -> None:
+    root = (secured.root / "ca.pem").read_bytes()
+    done = threading.Event()
+
+    def silent() -> Iterator[bytes]:
+        done.wait(30)
+        yield b""
+
+    with grpc.secure_channel(secured.port.server.address, grpc.ssl_channel_credentials(root)) as channel:
+        method = channel.stream_unary("/kedge.v1.Admin/GetStatus")
+        calls = [method.future(silent()) for _ in range(THREADS + STREAMS + 4)]
+        try:
+            for call in calls:
+                assert call.exception(timeout=20).code() is grpc.StatusCode.UNAUTHENTICATED
+            with secured.port.client(token=secured.tokens["vera"], ca=secured.ca) as client:
+                assert client.status().ready
+        finally:
+            done.set()
+
+
+@pytest.mark.parametrize("name", ["GetStatus", "WatchEvents"])
+def test_a_caller_who_never_sends_the_request_gives_the_thread_back(
+    port: Port, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(handlers, "REQUEST_SECONDS", 0.2)
+    done = threading.Event()
+
+    def silent() -> Iterator[bytes]:
+        done.wait(30)
+        yield b""
+
+    with grpc.insecure_channel(port.server.address) as channel:
+        call = channel.stream_unary(f"/kedge.v1.Admin/{name}").future(silent())
+        try:
+            assert call.exception(timeout=20).code() is grpc.StatusCode.CANCELLED
+        finally:
+            done.set()
+        with pytest.raises(grpc.RpcError, match="the request is missing") as refused:
+            channel.stream_unary(f"/kedge.v1.Admin/{name}")(iter(()), timeout=20)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
