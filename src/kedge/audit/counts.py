@@ -72,12 +72,15 @@ class CountStore:
                 return digest
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             partial = path.with_name(f".{secrets.token_hex(4)}.partial")
-            with partial.open("xb") as file:
-                file.write(zlib.compress(data, 6))
-                file.flush()
-                os.fsync(file.fileno())
-            os.utime(partial, (now, now))
-            partial.replace(path)
+            try:
+                with partial.open("xb") as file:
+                    file.write(zlib.compress(data, 6))
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.utime(partial, (now, now))
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)  # it would fill a full disk by half a file every time it is tried
             _sync(path.parent)
             _sync(self.root)
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -113,15 +114,34 @@ def read_private(path: Path) -> bytes:
 
 
 def create(path: Path, data: bytes, mode: int) -> None:
-    """Write a new file, synced, with exactly this mode. Raises `KeyFileError` if it exists."""
+    """Write a new file, synced, with exactly this mode. It appears as a whole or not at all.
+
+    Raises:
+        KeyFileError: it exists, or cannot be written.
+    """
+    # Under another name first: half a key, left by a crash or a full disk, would stand in the way of a whole one.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)
             file.write(data)
             file.flush()
             os.fsync(descriptor)
+        os.link(partial, path, follow_symlinks=False)  # a rename would replace what is there
+        _sync(path.parent)
     except FileExistsError as error:
         raise KeyFileError(f"'{path}' exists; keys are never written over, choose another name") from error
     except OSError as error:
         raise KeyFileError(f"cannot write key '{path}': {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):  # what was raised above says more
+            partial.unlink()
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -6,6 +6,7 @@ each note bears its timestamped cosignature (c2sp.org/tlog-cosignature).
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING, Final
@@ -57,7 +58,8 @@ class SecondFile:
                 end = _whole(descriptor, size)
                 if end != size:
                     os.ftruncate(descriptor, end)
-                os.pwrite(descriptor, line, end)
+                if os.pwrite(descriptor, line, end) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             finally:
                 os.close(descriptor)
         except OSError as error:
