@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -104,6 +105,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit the process with its status."""
     given = sys.argv[1:] if arguments is None else arguments
     options = given[: given.index("--")] if "--" in given else given
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need be no text
     command = typer.main.get_command(app)
     sys.exit(
         run(

@@ -89,8 +89,17 @@ def emit(payload: object, *text: RenderableType, as_json: bool) -> None:
 
 
 def to_json(payload: object) -> str:
-    """One line of JSON; NaN and infinity become null, so that every parser can read it."""
-    return json.dumps(_finite(payload), ensure_ascii=False, allow_nan=False)
+    """One line of JSON; NaN and infinity become null, so that every parser can read it.
+
+    Text that standard output has no bytes for is escaped, as that of a file's name which is not UTF-8.
+    """
+    value = _finite(payload)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value, allow_nan=False)
+    return text
 
 
 def _finite(value: Any) -> Any:
@@ -195,15 +204,25 @@ def run(invoke: Callable[[], int | None], *, as_json: bool) -> int:
 
 def _unread() -> int:
     """Whoever read the output has seen enough, as ``kedge ... | head``: nothing failed."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ is not None else 1)
+    _drop()
     return DONE
+
+
+def _drop() -> None:
+    """What is left of standard output goes nowhere: it cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ is not None else 1)
 
 
 def _fail(kind: str, code: str, message: str, status: int, *, as_json: bool) -> int:
     line = " ".join(message.split())
     if as_json:
-        sys.stdout.write(to_json({"error": {"kind": kind, "code": code, "message": line}}) + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(to_json({"error": {"kind": kind, "code": code, "message": line}}) + "\n")
+            sys.stdout.flush()
+        except OSError as error:
+            _drop()
+            if not isinstance(error, BrokenPipeError):  # then somebody may still read the other one
+                sys.stderr.write(f"error: {line}\n")
     else:
         sys.stderr.write(f"error: {line}\n")
     return status
