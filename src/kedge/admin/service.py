@@ -42,6 +42,10 @@ must not wait for it."""
 CALLS: Final = 256
 """At a time, those that wait for a thread included; more are refused at once."""
 STREAMS: Final = bundles.UPLOADERS + events.WATCHERS + audit.WATCHERS + watch.WATCHERS
+CONNECTIONS: Final = 64
+"""At a time, at each address: every one is a file, and what is not the data port shares 256 of them."""
+HANDSHAKE_MS: Final = 10_000
+"""From a connection to the end of its handshake; a client that says nothing gives its place back."""
 PROBE_MS: Final = 30_000
 """Between two pings to a silent client; one that vanished frees its thread after about twice that."""
 
@@ -101,6 +105,8 @@ class AdminServer:
         options = (
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_allowed_incoming_connections", CONNECTIONS),
+            ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
             ("grpc.keepalive_time_ms", PROBE_MS),
             ("grpc.keepalive_timeout_ms", PROBE_MS),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import socket
 import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -11,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from kedge_testing import admins
+from kedge_testing.serving import eventually
 
-from kedge.admin import handlers, refusals, tokens
+from kedge.admin import handlers, refusals, service, tokens
 from kedge.admin.access import METHODS, Access, DeniedError, local_actor
-from kedge.admin.service import STREAMS, THREADS, AdminServer
+from kedge.admin.service import CONNECTIONS, STREAMS, THREADS, AdminServer
+from kedge.app_limits import OWN_FILES
 from kedge.client import AdminClient, Credentials
 from kedge.client.calls import UnreachableError
 from kedge.config import Address
 from kedge.errors import Code, ConfigError, RequestError
+from kedge.metrics.server import MAX_CONNECTIONS
 from kedge.plane.contract import Tls
 
 if TYPE_CHECKING:
@@ -359,3 +363,35 @@ def test_a_caller_who_never_sends_the_request_gives_the_thread_back(
         with pytest.raises(grpc.RpcError, match="the request is missing") as refused:
             channel.stream_unary(f"/kedge.v1.Admin/{name}")(iter(()), timeout=20)
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(("handshake", "ended"), [(600_000, 12), (500, 20)], ids=["too many", "too slow"])
+def test_connections_that_say_nothing_are_bounded_and_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handshake: int, ended: int
+) -> None:
+    assert 2 * CONNECTIONS + MAX_CONNECTIONS < 0.7 * OWN_FILES, "the state needs files too"
+    monkeypatch.setattr(service, "CONNECTIONS", 8)
+    monkeypatch.setattr(service, "HANDSHAKE_MS", handshake)
+    with admins.listening(tmp_path / "state") as port, ExitStack() as silent:
+        host, _, number = port.server.address.rpartition(":")
+        ends = [silent.enter_context(socket.create_connection((host, int(number)))) for _ in range(20)]
+        eventually(lambda: _ended(ends) == ended)
+        if ended == len(ends):
+            with port.client() as client:
+                assert client.status().ready
+
+
+def _ended(connections: list[socket.socket]) -> int:
+    """How many of these the other side has closed."""
+    ended = 0
+    for connection in connections:
+        connection.setblocking(False)
+        try:
+            while data := connection.recv(4096):
+                pass
+            ended += not data
+        except BlockingIOError:
+            continue
+        except ConnectionError:
+            ended += 1
+    return ended
