@@ -163,6 +163,7 @@ def _alone(path: Path) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+        os.fsync(descriptor)  # or a power cut brings back who was revoked
     finally:
         os.close(descriptor)
 

@@ -16,6 +16,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 from kedge.audit.errors import AuditError
+from kedge.audit.keys import sync
 from kedge.errors import Code
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ class CountStore:
                 partial.replace(path)
             finally:
                 partial.unlink(missing_ok=True)  # it would fill a full disk by half a file every time it is tried
-            _sync(path.parent)
-            _sync(self.root)
+            sync(path.parent)
+            sync(self.root)
         except OSError as error:
             raise AuditError(f"cannot keep counts in '{self.root}': {error.strerror}") from error
         return digest
@@ -158,11 +159,3 @@ def _inflate(data: bytes) -> bytes:
     if not packed.eof:
         raise zlib.error("it ends early, or unpacks to more than any snapshot")
     return found
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -129,7 +129,7 @@ def create(path: Path, data: bytes, mode: int) -> None:
             file.flush()
             os.fsync(descriptor)
         os.link(partial, path, follow_symlinks=False)  # a rename would replace what is there
-        _sync(path.parent)
+        sync(path.parent)
     except FileExistsError as error:
         raise KeyFileError(f"'{path}' exists; keys are never written over, choose another name") from error
     except OSError as error:
@@ -139,7 +139,8 @@ def create(path: Path, data: bytes, mode: int) -> None:
             partial.unlink()
 
 
-def _sync(directory: Path) -> None:
+def sync(directory: Path) -> None:
+    """Make the names in a directory durable. Raises `OSError`."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

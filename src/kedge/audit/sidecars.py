@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from kedge.audit.dsse import MAX_ENVELOPE_BYTES
 from kedge.audit.errors import AuditError, SignatureError
+from kedge.audit.keys import sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +101,7 @@ def _write(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        sync(path.parent)
     except OSError as error:
         raise AuditError(f"cannot write '{path}': {error.strerror}") from error
     finally:

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kedge.audit import keys
+from kedge.admin import tokens
+from kedge.audit import dsse, keys, sidecars
 from kedge.audit.counts import CountStore
 from kedge.audit.errors import AuditError, KeyFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 KILLED = """
 import os, pathlib, signal, sys
-from kedge.audit import keys
+from kedge.admin import tokens
+from kedge.audit import dsse, keys, sidecars
 os.fchmod = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 keys.secret(pathlib.Path(sys.argv[1]))
 """
@@ -73,3 +75,29 @@ def test_half_a_checkpoint_in_the_second_file_is_none(state, draft) -> None:
     log.append(draft)
     assert log.behind is None
     assert len(list(state.second.lines())) == 3
+
+
+def test_names_of_what_was_written_are_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_signer) -> None:
+    synced: set[int] = set()
+    real = os.fsync
+
+    def noted(descriptor: int) -> None:
+        real(descriptor)
+        synced.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    written: list[tuple[str, Callable[[Path], object]]] = [
+        ("keys", lambda folder: keys.generate(folder / "build.key")),
+        ("counts", lambda folder: CountStore(folder).put(b"counted")),
+        ("attestations", lambda folder: sidecars.keep(folder, "", "builder", attestation)),
+        ("tokens", lambda folder: tokens.new(folder / "tokens", "ada", "admin")),
+        ("revoked", lambda folder: tokens.revoke(folder.with_name("tokens") / "tokens", "ada")),
+    ]
+    attestation = dsse.sign("text", b"", make_signer("builder", 1).private)
+    for name, write in written:
+        folder = tmp_path / name
+        folder.mkdir()
+        synced.clear()
+        write(folder)
+        where = folder.with_name("tokens") if name == "revoked" else folder
+        assert where.stat().st_ino in synced, name
