@@ -5,8 +5,8 @@
     uploads/<key>/archive.kedge          what has arrived of one upload
     uploads/<key>/archive.kedge.*.dsse.json  attestations, once it is complete
 
-The key is a digest of the caller and of the archive's digest: nothing of a request becomes part of a path, and two
-callers who send the same archive do not write into each other's.
+The key is made of digests, of the caller and of both the caller and the archive's digest: nothing of a request becomes
+part of a path, two callers who send the same archive do not write into each other's, and a caller's can be counted.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ DIRECTORY: Final = "uploads"
 ARCHIVE: Final = "archive.kedge"
 MOST: Final = 16
 """Partial uploads at a time: each may hold as many bytes as the disk has."""
+OF_ONE_CALLER: Final = 12
+"""Of those: nobody keeps all others out for a day."""
 AGE: Final = 24 * 3600.0
 """Seconds after which an upload that nobody went on with is removed."""
 CHUNK_BYTES: Final = 512 * 1024
@@ -44,6 +46,8 @@ RESERVE_BYTES: Final = 64 * limits.MIB
 MAX_ATTESTATIONS: Final = 16
 MAX_ATTESTATION_BYTES: Final = 512 * 1024
 """Of all attestations of one upload together."""
+_OWNER: Final = 16
+"""Digits at the beginning of a key that say whose upload it is."""
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -201,10 +205,10 @@ class Uploads:
 
     def _check_room(self, folder: Path, size: int) -> None:
         known = [path.name for path in self._root.iterdir()]
-        if folder.name not in known and len(known) >= MOST:
-            raise RequestError(
-                Code.RESOURCE_EXHAUSTED, f"{len(known)} uploads are unfinished already; end some or wait a day"
-            )
+        mine = sum(name[:_OWNER] == folder.name[:_OWNER] for name in known)
+        if folder.name not in known and (len(known) >= MOST or mine >= OF_ONE_CALLER):
+            whose = f"{len(known)} uploads" if len(known) >= MOST else f"{mine} uploads of this caller"
+            raise RequestError(Code.RESOURCE_EXHAUSTED, f"{whose} are unfinished already; end some or wait a day")
         archive = folder / ARCHIVE
         here = archive.stat().st_size if archive.is_file() else 0
         # Every archive is there twice for a moment: as it came, and as its files in the store.
@@ -240,7 +244,8 @@ def check_attestations(attestations: Sequence[bytes]) -> None:
 def _key(owner: str, digest: str) -> str:
     if not _DIGEST.fullmatch(digest):
         raise _invalid("sha256 must be 64 lower-case hex digits")
-    return hashlib.sha256(f"{owner}\n{digest}".encode()).hexdigest()
+    whose = hashlib.sha256(owner.encode()).hexdigest()[:_OWNER]
+    return whose + hashlib.sha256(f"{owner}\n{digest}".encode()).hexdigest()[_OWNER:]
 
 
 def _free(path: Path) -> int:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kedge.admin import uploads
-from kedge.admin.uploads import AGE, CHUNK_BYTES, MOST, RESERVE_BYTES, Uploads
+from kedge.admin.uploads import AGE, CHUNK_BYTES, MOST, OF_ONE_CALLER, RESERVE_BYTES, Uploads
 from kedge.errors import BundleError, Code, RequestError
 from kedge.rollout.state import StateError
 
@@ -173,6 +173,21 @@ def test_uploads_are_bounded_in_number_and_old_ones_make_room(made: Any, tmp_pat
     one = next((tmp_path / uploads.DIRECTORY).iterdir()) / uploads.ARCHIVE
     os.utime(one, (0, one.stat().st_mtime - AGE - 10))
     assert send(files, "one more") == len(DATA)
+
+
+def test_one_caller_does_not_keep_all_others_out(made: Any) -> None:
+    def begin(owner: str, number: int) -> None:
+        with files.begin(owner, f"{number:064x}", 1):
+            pass
+
+    files = made()
+    for number in range(OF_ONE_CALLER):
+        begin("eve", number)
+    with pytest.raises(RequestError, match=f"{OF_ONE_CALLER} uploads of this caller are unfinished") as refused:
+        begin("eve", OF_ONE_CALLER)
+    assert refused.value.code is Code.RESOURCE_EXHAUSTED
+    begin("eve", 0)
+    begin("bob", 0)
 
 
 def test_what_nobody_went_on_with_for_a_day_is_gone_at_the_next_start(made: Any, tmp_path: Path) -> None:
