@@ -105,6 +105,8 @@ def export(
     """
     if not report.ok:
         raise AuditError(f"the log does not verify ({report.findings[0].message}); run: kedge audit verify")
+    if out.is_dir():  # '.' and '/' have no name to put beside either
+        raise AuditError(f"cannot write '{out}': is a directory; name the archive to write")
     # A name that nobody can guess, made anew: in a directory that others may write, a link could wait under another.
     partial = out.with_name(f".{out.name}.{secrets.token_hex(8)}.partial")
     try:

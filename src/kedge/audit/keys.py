@@ -38,6 +38,8 @@ def generate(path: Path) -> Ed25519PrivateKey:
     Raises:
         KeyFileError: one of both exists, or cannot be written.
     """
+    if not path.name:  # '.' and '/' have none to put another beside
+        raise KeyFileError(f"cannot write key '{path}': is a directory; name the file to write")
     private = Ed25519PrivateKey.generate()
     public = public_path(path)
     if public.exists():

@@ -80,11 +80,12 @@ class Reader:
 
     def record(self, sequence: int) -> bytes:
         """The bytes of one record. Raises `AuditError`."""
-        for found, data in self.records(sequence):
+        size = self.size()
+        for found, data in self.records(sequence) if sequence < size else ():
             if found == sequence:
                 return bytes(data)
             break
-        raise RecordNotFoundError(f"the log has no record {sequence}; it has {self.size()}, from 0")
+        raise RecordNotFoundError(f"the log has no record {sequence}; it has {size}, from 0")
 
     def last_checkpoint(self) -> tuple[int, bytes]:
         """Size and note of the newest checkpoint. Raises `AuditError`."""

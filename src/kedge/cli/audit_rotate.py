@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import getpass
+import unicodedata
 from pathlib import Path  # noqa: TC003 - typer reads the annotations when it runs
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from kedge import config
+from kedge.admin.access import local_actor
 from kedge.audit import files, settings
 from kedge.audit.reader import Reader
 from kedge.audit.record import KEY_ROTATED, Actor, compose
 from kedge.cli.audit import State  # noqa: TC001 - as above
 from kedge.cli.common import JsonFlag, emit, examples, key_values, new_app
+from kedge.errors import ConfigError
 from kedge.rollout.state import locked
+
+MAX_NAME: Final = 256
+MAX_REASON: Final = 1024
 
 app = new_app()
 
@@ -41,8 +46,7 @@ def rotate_key(
     Reader(state / files.DATABASE).close()  # there is a log
     section = None if config_file is None else config.load({"state": state}, {}, config_file).audit
     kept = settings.parse(section, f"{config_file}: audit")
-    who = Actor(name=actor or getpass.getuser(), authenticated_by="unix-user" if actor is None else "none")
-    draft = compose(action=KEY_ROTATED, actor=who, rationale=reason)
+    draft = compose(action=KEY_ROTATED, actor=_who(actor), rationale=_line(reason, "--reason", 0, MAX_REASON))
     with locked(state) as directory:
         database = files.connect(directory)
         try:
@@ -53,3 +57,17 @@ def rotate_key(
             database.close()
     facts = {"sequence": log.size - 1, "previous": before, "key": successor.verifier.vkey}
     emit(facts, "[green]rotated[/green] the key of the log", key_values(facts), as_json=as_json)
+
+
+def _who(named: str | None) -> Actor:
+    """Whoever is named, as nobody can tell; else the user of this process, whatever its environment says."""
+    if named is None:
+        return local_actor(unix=True)
+    return Actor(name=_line(named, "--actor", 1, MAX_NAME), authenticated_by="none")
+
+
+def _line(text: str, option: str, least: int, most: int) -> str:
+    """Text that can stand in a record. Raises `ConfigError`."""
+    if least <= len(text) <= most and not any(unicodedata.category(char) == "Cc" for char in text):
+        return text
+    raise ConfigError(f"{option}: expected one line of {least} to {most} characters, none of which controls a terminal")
