@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kedge.errors import KedgeError
+
+
+NUMBER_CHARS: Final = 64
+"""Of one number: those of base 60 and of many digits take time that grows with the square, and cannot be shown."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -33,6 +37,18 @@ class _Loader(yaml.SafeLoader):
             mark = self.get_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "aliases (*name) are not used here", mark)
         return super().compose_node(parent, index)
+
+    def short_number(self, node: Any) -> Any:
+        """An integer or a fraction, if it is none to wait for."""
+        if len(node.value) > NUMBER_CHARS:
+            problem = f"a number of {len(node.value)} characters, at most {NUMBER_CHARS} are read; quote what is text"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        whole = node.tag.endswith(":int")
+        return (super().construct_yaml_int if whole else super().construct_yaml_float)(node)
+
+
+for _kind in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.short_number)
 
 
 def read(path: Path, what: str, limit: int, error_type: type[KedgeError]) -> Any:
