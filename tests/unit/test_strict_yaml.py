@@ -17,7 +17,7 @@ MIB = 1 << 20
 
 @pytest.mark.parametrize(
     "number",
-    ["1" + ":1" * 500_000, "1" + ":1" * 200_000 + ".5", "0x" + "f" * 900_000, "0b" + "1" * 900_000, "9" * 4000],
+    ["1" + ":1" * 50_000, "1" + ":1" * 20_000 + ".5", "0x" + "f" * 50_000, "0b" + "1" * 50_000, "9" * 4000],
     ids=["sexagesimal", "sexagesimal fraction", "hexadecimal", "binary", "decimal"],
 )
 def test_a_number_that_takes_minutes_to_read_or_cannot_be_shown_is_refused(tmp_path: Path, number: str) -> None:
