@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kedge.audit.findings import Report
-    from kedge.plane.contract import DataPlane
+    from kedge.plane.contract import Arm, DataPlane
     from kedge.rollout.notice import Notice
     from kedge.rollout.values import ModelState
 
@@ -146,6 +146,11 @@ class House:
         """Of flights."""
         (state,) = self.rollouts.status("flights")
         return state
+
+    def arms(self) -> list[tuple[str, Arm]]:
+        """Who answers for flights: version and arm, in the order of the route table."""
+        (route,) = self.rollouts.table().routes
+        return [(arm.handle.version, arm.arm) for arm in route.arms]
 
     def close(self) -> None:
         """End as a server that was asked to."""
