@@ -11,7 +11,7 @@ import difflib
 import ipaddress
 import os
 from dataclasses import dataclass
-from pathlib import Path  # noqa: TC003 - pydantic reads the annotations when it runs
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -86,7 +86,14 @@ def _address(value: object) -> object:
         raise ValueError(str(error)) from error
 
 
+def _named(value: object) -> object:
+    if value == "":  # the path of no text is the current directory, which nobody meant who left a variable unset
+        raise ValueError("is empty; name a directory, or . for this one")
+    return value
+
+
 Listen = Annotated[Address, BeforeValidator(_address)]
+Directory = Annotated[Path, BeforeValidator(_named)]
 PlaneName = Literal["auto", "native", "portable"]
 KernelName = Literal["auto", "native", "numba", "reference"]
 LogFormat = Literal["text", "json"]
@@ -138,7 +145,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
-    state: Path
+    state: Directory
     bundle: tuple[Path, ...] = ()
     grpc: Listen = Address("127.0.0.1", 8001)
     metrics: Listen = Address("127.0.0.1", 8002)

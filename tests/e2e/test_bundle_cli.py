@@ -112,5 +112,8 @@ def test_bad_input_is_one_line_and_exit_2(command: str, damaged: Path, tmp_path:
         assert result.stderr.count("\n") == 1
         assert result.stdout == ""
     assert kedge(command).returncode == 2
+    if command != "verify":
+        here = kedge(command, ".", *["."] * (command == "diff"))
+        assert here.stderr.startswith("error: .: cannot read 'bundle.json'"), "the current directory has a name too"
     error = json.loads(kedge(command, tmp_path / "absent", tmp_path / "absent", "--json").stdout.splitlines()[0])
     assert error["error"]["code"] == "INVALID_ARGUMENT"

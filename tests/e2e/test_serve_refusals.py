@@ -17,6 +17,7 @@ CASES = {
     "port out of range": (["--metrics", "127.0.0.1:70000"], "--metrics: '127.0.0.1:70000': the port must be"),
     "bare IPv6": (["--grpc", "::1:80"], "--grpc: '::1:80' is no address"),
     "admin off loopback": (["--admin", "0.0.0.0:8003"], "--admin: the admin port listens on"),
+    "empty state": (["--state", ""], "--state: is empty; name a directory"),
     "unknown plane": (["--plane", "fast"], "--plane: Input should be"),
     "unknown kernel": (["--kernel", "fast"], "--kernel: Input should be"),
     "native plane with another kernel": (["--plane", "native", "--kernel", "numba"], "--plane native"),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+ROLES: Final[tuple[RoleName, ...]] = get_args(RoleName)
 PREFIX: Final = "kedge_"
 """Of every token, so that scanners for leaked secrets find them."""
 SECRET_BYTES: Final = 32
@@ -100,7 +101,9 @@ def new(path: Path, name: str, role: str) -> str:
     with _alone(path):
         known = read(path) if path.exists() else ()
         if any(other.name == name for other in known):
-            raise ConfigError(f"'{path}': '{name}' has a token already; revoke it first: kedge token revoke {name}")
+            raise ConfigError(
+                f"'{path}': '{name}' has a token already; revoke it first: kedge token revoke {name} --tokens {path}"
+            )
         _write(path, (*known, token))
     return secret
 
@@ -147,10 +150,10 @@ class Tokens:
 
 
 def _role(text: str, where: str) -> RoleName:
-    for role in get_args(RoleName):
+    for role in ROLES:
         if text == role:
-            return role  # type: ignore[no-any-return]
-    raise ConfigError(f"{where}: '{text}' is no role; roles are {', '.join(get_args(RoleName))}")
+            return role
+    raise ConfigError(f"{where}: '{text}' is no role; roles are {', '.join(ROLES)}")
 
 
 @contextmanager

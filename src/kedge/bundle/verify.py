@@ -86,7 +86,7 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except BundleError as error:
-        raise type(error)(f"{path.name}: {error}") from error
+        raise type(error)(f"{path.name or path}: {error}") from error
 
 
 def check(bundle: Bundle) -> None:

@@ -17,6 +17,8 @@ from rich.text import Text
 from kedge.cli.common import JsonFlag, console, emit, examples, new_app, progress, table
 from kedge.cli.demo_releases import Releases
 from kedge.errors import ConfigError
+from kedge.kernel.select import select
+from kedge.plane.select import choose
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,6 +54,7 @@ def demo(
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(f"the demo needs {', '.join(missing)}; install what it needs with: pip install 'kedge[demo]'")
+    choose(plane, select(kernel).name)  # refuses what is none or not here, before half a minute of training
     emit(Story(directory, ["--plane", plane, "--kernel", kernel], quiet=as_json).tell(days), as_json=as_json)
 
 

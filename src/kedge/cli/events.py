@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from kedge.cli.common import JsonFlag, emit, examples, new_app, to_json
 from kedge.cli.connecting import Server, connecting
@@ -41,7 +42,8 @@ def events(
             newest.append(event)
             after = event.sequence
         if not follow:
-            emit({"events": [_payload(event) for event in newest]}, *map(_line, newest), as_json=as_json)
+            lines = [_line(event) for event in newest] or [f"no such event{f' of {model}' if model else ''}"]
+            emit({"events": [_payload(event) for event in newest]}, *map(escape, lines), as_json=as_json)
             return
         try:
             for event in newest:

@@ -104,6 +104,9 @@ def load(
     Exit status: 0 done, 1 if more requests failed than --allow-errors lets or all connections were lost, 2 for bad
     usage or if no server answers, 130 if it was ended early.
     """
+    time_to_answer = seconds_of("--deadline", deadline) if deadline else 0.0
+    if deadline and not time_to_answer:
+        raise ConfigError("--deadline: 0 leaves no time to answer; leave it out for no deadline")
     plan = generator.Plan(
         rate=rate,
         closed=closed,
@@ -113,7 +116,7 @@ def load(
         seed=seed,
         connections=connections,
         streams=streams,
-        deadline=seconds_of("--deadline", deadline) if deadline else 0.0,
+        deadline=time_to_answer,
         threads=threads,
     )
     if (input_file is None) == (random_rows is None):

@@ -32,7 +32,7 @@ def duration(flag: str, text: str) -> float:
     """Seconds of ``50ms``, ``90s``, ``10m``, ``2h`` or ``1d``. Raises `ConfigError`."""
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise ConfigError(f"{flag}: '{text}' is no duration; write 90s, 10m, 2h or 1d")
+        raise ConfigError(f"{flag}: '{text}' is no duration; write 50ms, 90s, 10m, 2h or 1d")
     return float(match[1]) * UNITS[match[2]]
 
 

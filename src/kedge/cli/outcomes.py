@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BATCH: Final = 1000
 """Labels a message: small enough for the progress bar to move."""
+IDS: Final = "prediction_id"
 REFUSED: Final = ("expired", "forged", "unknown_bundle", "invalid")
 
 app = new_app()
@@ -42,7 +43,7 @@ def outcomes(
     input_file: Annotated[
         Path | None, typer.Option("--input", help="Labels: .parquet, .csv (with header) or .json, a row a prediction.")
     ] = None,
-    ids: Annotated[str, typer.Option(help="Column of the prediction ids.")] = "prediction_id",
+    ids: Annotated[str, typer.Option(help="Column of the prediction ids.")] = IDS,
     label: Annotated[
         str | None, typer.Option(help="Column of the labels. Default: the only other one, or 'label'.")
     ] = None,
@@ -67,6 +68,8 @@ def outcomes(
     Exit status: 0, 1 if some labels were refused or something stands CRITICAL, 2 for bad input.
     """
     if input_file is None:
+        if label is not None or ids != IDS:
+            raise ConfigError("--label and --ids name columns of the labels to report: give their file by --input")
         _show(model, server, as_json=as_json)
     else:
         with Client(grpc, credentials=server.credentials.channel()) as client:

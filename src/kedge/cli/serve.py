@@ -38,7 +38,9 @@ app = new_app()
 )
 def serve(
     *,
-    state: Annotated[Path | None, typer.Option(help="Directory of store and database; made if missing.")] = None,
+    state: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Directory of store and database; made if missing.")
+    ] = None,
     bundle: Annotated[
         list[Path] | None, typer.Option(help="Archive to deploy if its model has no live bundle; may repeat.")
     ] = None,

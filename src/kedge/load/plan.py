@@ -83,7 +83,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         if (self.rate > 0) == (self.closed > 0):
-            raise ConfigError("give either a rate (open loop) or how many requests are outstanding (closed loop)")
+            raise ConfigError(
+                "give either a rate (open loop, --rate) or how many requests are outstanding (closed loop, --closed)"
+            )
         for name, value, least, most in (
             ("rate", self.rate, 0, MAX_RATE),
             ("closed", self.closed, 0, MAX_CONNECTIONS * MAX_STREAMS),

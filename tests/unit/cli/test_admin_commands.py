@@ -83,7 +83,7 @@ def test_a_person_deploys_watches_pauses_promotes_and_rolls_back(
     assert resumed["rollout"]["state"] == "CANARY"
     promoted = answer(kedge_("promote", "flights", "--json"))
     assert (promoted["version"], promoted["last_good"]["version"]) == ("2.0.0", "1.0.0")
-    back = kedge_("rollback", "flights", "--reason", "late flights missed")
+    back = kedge_("rollback", "flights", "--reason", "late flights missed [/ticket 812]")
     assert "1.0.0 is live" in back.out
     assert "kedge rollback flights --advise" in back.out
     assert "2.0.0" in kedge_("quarantine", "list").out
@@ -97,6 +97,8 @@ def test_a_person_deploys_watches_pauses_promotes_and_rolls_back(
     assert events[-1]["next_state"] == "ABORTED"
     assert "rollout." in kedge_("events", "--last", "3").out
     assert len(kedge_("events", "--last", "3").out.splitlines()) == 3
+    assert "[/ticket 812]" in kedge_("events").out, "words of people are shown as they are"
+    assert kedge_("events", "nobody").out == "no such event of nobody\n"
 
 
 def test_advice_changes_nothing(kedge_: Callable[..., Any], archives: tuple[Path, Path]) -> None:
@@ -141,6 +143,8 @@ def test_bundles_are_uploaded_listed_and_deleted(kedge_: Callable[..., Any], arc
         (["deploy", "flights-1.0.0"], "no bundle 'flights-1.0.0'"),
         (["deploy", "flights-1.0.0", "--plan", "none.yaml"], "none.yaml"),
         (["deploy", "flights-1.0.0", "--strategy", "yolo"], "'yolo' is no strategy; use swap, shadow, canary"),
+        (["outcomes", "flights", "--label", "late"], "give their file by --input"),
+        (["outcomes", "flights", "--ids", "id"], "give their file by --input"),
         (["status", "--token-file", "none"], "--token-file: cannot read 'none': No such file"),
         (["status", "--tls-ca", "none"], "cannot read 'none'"),
         (["status", "--tls-key", "none"], "go together"),

@@ -123,6 +123,8 @@ def test_numbers_json_has_no_word_for_become_null(capsys: pytest.CaptureFixture[
         (["serve", "--nonsense"], 2, "No such option: --nonsense"),
         (["bundle"], 2, "Missing command"),
         (["predict", "m"], 2, "--input"),
+        (["demo", "--plane", "fast"], 2, "no plane is called 'fast'"),
+        (["demo", "--kernel", "fast"], 2, "no kernel is called 'fast'"),
     ],
 )
 def test_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], status: int, words: str) -> None:

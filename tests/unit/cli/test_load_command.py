@@ -110,6 +110,7 @@ def test_the_picture_is_a_png(tmp_path: Path) -> None:
     ("options", "words"),
     [
         ("--rows random", "either a rate"),
+        ("--rows random --rate 10 --deadline 0ms", "--deadline: 0 leaves no time"),
         ("--rows random --rate 10 --duration 10", "no duration"),
         ("--rate 10", "--input FILE, or --rows random"),
         ("--rate 10 --rows random --key a", "give --input"),
