@@ -9,20 +9,19 @@ import logging
 import os
 import pwd
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final
 
-from kedge.admin.tokens import Tokens
+from kedge.admin.tokens import ROLES, Tokens
 from kedge.audit.record import Actor
-from kedge.config import RoleName
 from kedge.errors import Code, ConfigError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from kedge.config import RoleName
+
 log = logging.getLogger(__name__)
-ROLES: Final[tuple[RoleName, ...]] = get_args(RoleName)
-"""From the least to the most allowed; each may what those before it may."""
 ADMIN: Final = "kedge.v1.Admin"
 AUDIT: Final = "kedge.v1.Audit"
 OUTCOMES: Final = "kedge.v1.OutcomeReports"

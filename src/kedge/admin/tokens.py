@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROLES: Final[tuple[RoleName, ...]] = get_args(RoleName)
+"""From the least to the most allowed; each may what those before it may."""
 PREFIX: Final = "kedge_"
 """Of every token, so that scanners for leaked secrets find them."""
 SECRET_BYTES: Final = 32

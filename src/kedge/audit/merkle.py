@@ -189,4 +189,4 @@ def _is_hash(value: object) -> TypeGuard[bytes]:
 
 
 def _is_proof(value: object) -> TypeGuard[list[bytes]]:
-    return type(value) in {list, tuple} and all(map(_is_hash, value))  # type: ignore[call-overload]
+    return type(value) in {list, tuple} and all(map(_is_hash, value))  # type: ignore[call-overload]  # a list or tuple it is

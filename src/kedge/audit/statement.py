@@ -103,7 +103,7 @@ class Attestation:
                     "claims": dict(claims),
                 },
             } if role in get_args(Role):
-                return cls(Subject(bundle, name, version), role, _time(signed_at), claims)  # type: ignore[arg-type]
+                return cls(Subject(bundle, name, version), role, _time(signed_at), claims)  # type: ignore[arg-type]  # role
         raise SignatureError("the statement lacks a subject with a SHA-256, a role or a time")
 
 

@@ -29,7 +29,7 @@ def encode(value: BaseModel | object) -> bytes:
     """
     plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     try:
-        return rfc8785.dumps(plain)  # type: ignore[arg-type]
+        return rfc8785.dumps(plain)  # type: ignore[arg-type]  # what it cannot take it says
     except rfc8785.CanonicalizationError as error:
         raise BundleError(f"cannot be written as canonical JSON: {error}") from error
 

@@ -112,6 +112,7 @@ class SliceFeature:
 
     def _of_numbers(self) -> Callable[[Any], int]:
         edges, last, policy = self.edges, len(self.values) - 1, self.feature.missing
+        # A sentinel of a numeric feature is a number: bundle/layout.py refuses any other.
         sentinel = float(policy.value) if policy.kind == "sentinel" else math.nan  # type: ignore[arg-type]
 
         def read(value: Any) -> int:

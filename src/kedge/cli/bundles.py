@@ -38,7 +38,7 @@ def list_(
     for item in answer.bundles:
         state = escape(item.state.lower() or "never deployed")
         grid.add_row(escape(item.name), escape(item.version), item.id[:12], f"{item.size:,}", state)
-    damaged = [f"[red]damaged[/] {one}: delete it and upload its archive again" for one in answer.damaged]
+    damaged = [f"[red]damaged[/] {escape(one)}: delete it and upload its archive again" for one in answer.damaged]
     body = [grid] if answer.bundles else ["the store holds no such bundle" if model else "the store is empty"]
     payload = {"bundles": [_payload(item) for item in answer.bundles], "damaged": list(answer.damaged)}
     emit(payload, *body, *damaged, as_json=as_json)

@@ -44,7 +44,6 @@ NO: Final = typer.Exit(ANSWER_IS_NO)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of text, errors included.")]
 
-_UsageError: Final[type[Exception]] = typer.BadParameter.__mro__[1]
 _ClickError: Final[type[Exception]] = typer.BadParameter.__mro__[2]
 
 
@@ -116,7 +115,7 @@ def table(title: str | None, *columns: str, right: Sequence[str] = ()) -> Table:
     """An empty table in the house style; columns named in `right` are aligned to the right."""
     grid = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
     for name in columns:
-        grid.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        grid.add_column(escape(name), justify="right" if name in right else "left", overflow="fold")
     return grid
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from kedge.admin import tokens
-from kedge.admin.access import METHODS, ROLES, Access, DeniedError, local_actor
+from kedge.admin.access import METHODS, Access, DeniedError, local_actor
+from kedge.admin.tokens import ROLES
 from kedge.errors import Code, ConfigError
 from kedge.proto.pool import POOL
 

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 import kedge.cli
-from kedge.cli.common import NO, emit, run, to_json
+from kedge.cli.common import NO, emit, run, table, to_json
 from kedge.errors import BundleError, Code, RequestError
 
 
@@ -112,6 +112,11 @@ def test_numbers_json_has_no_word_for_become_null(capsys: pytest.CaptureFixture[
     emit({"a": float("nan"), "b": [1.5, float("inf")], "c": "ü"}, as_json=True)
     assert capsys.readouterr().out == '{"a": null, "b": [1.5, null], "c": "ü"}\n'
     assert to_json((1, 2)) == "[1, 2]"
+
+
+def test_names_of_columns_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    emit(None, table(None, "scores[/late]", "[b]"), as_json=False)
+    assert capsys.readouterr().out.split() == ["scores[/late]", "[b]"]
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ def _slice(item: SliceFeature, inputs: Sequence[str]) -> tuple[Any, ...]:
     if feature.kind == "categorical":
         known = layout.categorical(feature, 0)
         return place, column, item.stride, [], math.nan, known, list(item.places_of_slots)
+    # A sentinel of a numeric feature is a number: bundle/layout.py refuses any other.
     missing = float(feature.missing.value) if feature.missing.kind == "sentinel" else math.nan  # type: ignore[arg-type]
     return place, column, item.stride, list(item.edges), missing, None, []
 
