@@ -40,7 +40,7 @@ def main() -> None:
         prog="python -m benchmarks", description="Measure Kedge. benchmarks/README.md says what the figures mean."
     )
     parser.add_argument("--only", default=",".join(SUITES), help="suites, joined by commas (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="a minute: does everything run, and about how fast")
+    parser.add_argument("--quick", action="store_true", help="four minutes: does everything run, and about how fast")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     options = parser.parse_args()
     names = options.only.split(",")

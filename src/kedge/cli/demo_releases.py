@@ -69,30 +69,32 @@ class Releases:
             f"{stream.answered:,} flights were asked about meanwhile, one a request; every one was answered. "
             f"{reported.accepted:,} labels came back."
         )
-        accuracy = self._accuracy(model)
-        story.say("Right, by version: " + ", ".join(f"{version} {share:.1%}" for version, share in accuracy.items()))
+        right = self._right(model)
+        shares = (f"{version} {share:.1%} of {labelled:,}" for version, (share, labelled) in right.items())
+        story.say(f"Right, by version: {', '.join(shares)}")
         self._show("audit", "list", "--state", str(story.state), "--model", model)
         self._show("audit", "verify", "--state", str(story.state))
         return {
             "releases": releases,
             "answered": stream.answered,
             "labels": reported.accepted,
-            "accuracy": accuracy,
+            "accuracy": {version: share for version, (share, _) in right.items()},
         }
 
-    def _accuracy(self, model: str) -> dict[str, float]:
-        """Share of labels that were predicted, by version, whichever arm it answered in."""
+    def _right(self, model: str) -> dict[str, tuple[float, int]]:
+        """Share of labels that were predicted, and how many there are, by version, whichever arm it answered in."""
         from kedge.client import AdminClient  # noqa: PLC0415 - the command line starts without it
 
         with AdminClient(self._server.admin) as client:
             report = client.outcomes(model)
-        accuracy: dict[str, float] = {}
+        right: dict[str, tuple[float, int]] = {}
         for bundle in sorted(report.bundles, key=lambda one: one.version):
             arms = [arm.open for arm in bundle.arms if arm.open.labelled]
             if arms:
                 labelled = sum(figures.labelled for figures in arms)
-                accuracy[bundle.version] = sum(figures.labelled * figures.accuracy for figures in arms) / labelled
-        return accuracy
+                share = sum(figures.labelled * figures.accuracy for figures in arms) / labelled
+                right[bundle.version] = share, labelled
+        return right
 
     def _release(
         self, title: str, wanted: str, *, archive: Path, plan: Path, stream: Stream, model: str
