@@ -39,7 +39,8 @@ RESERVOIR_ROWS: Final = 4096
 RESERVOIR_BYTES: Final = 64 * 1024 * 1024
 """Bytes kept a bundle for the same: rows that are images."""
 CELLS: Final = 2
-"""Cells kept of a bundle and arm: of its newest epoch, and of the sum of all before; rollouts make an epoch a step."""
+"""Cells that each thread keeps of a bundle and arm: of its newest epoch, and of the sum of all before; rollouts make an
+epoch a step. Threads that counted last in different epochs keep as many newest ones between them."""
 SUSPECTS: Final = 16
 """Rows kept a bundle whose inputs were finite and whose prediction was not: a model that fails on every row."""
 SHADOW_REQUESTS: Final = 1024
