@@ -22,6 +22,11 @@ for part in "$root"/src/kedge/*; do
   case $part in *.so) ;; *) ln -s "$part" "$scratch/kedge/" ;; esac
 done
 cp "$build"/cpp/bindings/_dataplane.*.so "$build"/cpp/bindings/_kernel.*.so "$scratch/kedge/"
+# An editable install looks for the package before any path is looked at.
+cat >"$scratch/sitecustomize.py" <<'END'
+import sys
+sys.meta_path[:] = [finder for finder in sys.meta_path if not type(finder).__module__.startswith("_editable_")]
+END
 
 mkfifo "$scratch/orders" "$scratch/said"
 PYTHONPATH="$scratch:$root/tests/support" \

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from kedge_testing import bundles, models, serving
 
+from kedge import _dataplane
 from kedge.bundle.manifest import Execution, Serving
 from kedge.kernel.select import select
 from kedge.plane.contract import Arm, ArmRoute, LoadOptions, Route, Shadow, TokenKey, Tokens
@@ -55,6 +56,8 @@ def change(served: serving.Served, changing: Iterator[Route], others: list[Route
 
 
 def main() -> None:
+    if Path(_dataplane.__file__).parent.parent != Path(sys.argv[1]):
+        sys.exit(f"{_dataplane.__file__} is not the extension that was built with ThreadSanitizer")
     served = serving.listen(
         lambda kernel: NativePlane(kernel, shards=2, isolate=False), select("native"), Path(sys.argv[1])
     )
