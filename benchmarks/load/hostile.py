@@ -4,6 +4,7 @@
 - ``half``: 100 connections that stop in the middle of a message, and are opened again where the server ends them.
 - ``flood``: requests that are reset as soon as they are begun, up to 50,000 a second.
 - ``reader``: 50 connections that ask 100 times each and read one byte a second.
+- ``nobody``: the flood, sent to a thread of its own that drops it: what the others lose to its processor time alone.
 
 It runs at the lowest priority, so that what others lose is not just the processor that it takes.
 """
@@ -15,6 +16,7 @@ import random
 import socket
 import struct
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -111,11 +113,24 @@ def flood(target: Target, _: bytes) -> None:
             time.sleep(0.001)  # the server has had enough of it: again
 
 
+def nobody(_: Target, body: bytes) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def drop() -> None:
+        connection, _ = listener.accept()
+        while connection.recv(65536):
+            pass
+
+    threading.Thread(target=drop, daemon=True).start()
+    flood(listener.getsockname(), body)
+
+
 KINDS: Final[dict[str, Callable[[Target, bytes], None]]] = {
     "garbage": garbage,
     "half": half,
     "flood": flood,
     "reader": reader,
+    "nobody": nobody,
 }
 
 

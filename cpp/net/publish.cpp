@@ -92,7 +92,7 @@ std::int64_t Server::publish(const std::vector<RouteSpec>& routes) {
   }
   for (const auto& shard : shards_) {
     shard->post_unhurried([&shard] { shard->pipeline().tidy(); });
-    shard->wake();  // one that sleeps may hold a batch that waits for company, which now cannot come
+    if (shard->sleeps_until_due()) shard->wake();  // perhaps with a batch, for which no company can come now
   }
   return taken;
 }

@@ -186,6 +186,7 @@ std::size_t Shard::wait(std::span<epoll_event> events) {
   if (due_at != 0) left = std::max<std::int64_t>(due_at - engine::monotonic_ns(), 0);
   if (!ready_.empty()) left = 0;
   const timespec timeout{static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
+  until_due_.store(left > 0, std::memory_order_relaxed);
   if (left != 0) shared_.routes.sleep(index_);
   const int count = ::epoll_pwait2(epoll_, events.data(), static_cast<int>(events.size()),
                                    left == kForever ? nullptr : &timeout, nullptr);

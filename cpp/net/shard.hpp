@@ -38,6 +38,8 @@ class Shard final : public ConnectionOwner, public engine::ReturnPort {
   void call(std::function<void()> task);
   void adopt(int fd, const wire::GrpcOptions& options, std::shared_ptr<const wire::TlsContext> tls);
   void wake();
+  // Whether it sleeps no longer than until something is due. For those who saw it asleep in the route table.
+  bool sleeps_until_due() const { return until_due_.load(std::memory_order_relaxed); }
   std::size_t connections() const { return connection_count_.load(std::memory_order_relaxed); }
   // Ends the thread and closes every connection at once.
   void stop();
@@ -92,6 +94,7 @@ class Shard final : public ConnectionOwner, public engine::ReturnPort {
   std::atomic<bool> has_tasks_{false};
   std::atomic<bool> woken_{false};  // for one of them
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> until_due_{false};
   std::atomic<std::size_t> connection_count_{0};
   std::thread thread_;  // last: it uses all of the above
 };
